@@ -1,0 +1,88 @@
+// The Python face of the native core: converts arguments, releases the GIL, maps errors; nothing else lives here.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+
+#include <exception>
+#include <span>
+
+#include "rans.hpp"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace {
+
+template <class T>
+using Array = nb::ndarray<T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+template <class T>
+std::span<T> view(const Array<T>& array) {
+    return {array.data(), array.size()};
+}
+
+template <class Symbol>
+void push(intaglio::Encoder& encoder, Array<const Symbol> symbols, Array<const std::uint8_t> indexes) {
+    const nb::gil_scoped_release unlocked;
+    encoder.push(view(symbols), view(indexes));
+}
+
+nb::bytes finish(intaglio::Encoder& encoder) {
+    std::vector<std::uint8_t> coded;
+    {
+        const nb::gil_scoped_release unlocked;
+        coded = encoder.finish();
+    }
+    return nb::bytes(coded.data(), coded.size());
+}
+
+void pull(intaglio::Decoder& decoder, Array<const std::uint8_t> indexes, Array<std::int32_t> symbols) {
+    const nb::gil_scoped_release unlocked;
+    decoder.pull(view(indexes), view(symbols));
+}
+
+// C++ errors become the package's own; `class_name` must live as long as the module.
+template <class Error>
+void raise_as(const char* class_name) {
+    nb::object python_class = nb::module_::import_("intaglio.errors").attr(class_name);
+    nb::register_exception_translator(
+        [](const std::exception_ptr& pointer, void* payload) {
+            try {
+                std::rethrow_exception(pointer);
+            } catch (const Error& error) {
+                PyErr_SetString(static_cast<PyObject*>(payload), error.what());
+            }
+        },
+        python_class.release().ptr());
+}
+
+}  // namespace
+
+NB_MODULE(_native, module) {
+    raise_as<intaglio::FormatError>("FormatError");
+    raise_as<intaglio::ArgumentError>("ArgumentError");
+
+    nb::class_<intaglio::Tables>(module, "Tables")
+        .def(
+            "__init__",
+            [](intaglio::Tables* self, Array<const std::int32_t> first, Array<const std::int32_t> sizes,
+               Array<const std::uint16_t> frequencies) {
+                new (self) intaglio::Tables(view(first), view(sizes), view(frequencies));
+            },
+            "first"_a.noconvert(), "sizes"_a.noconvert(), "frequencies"_a.noconvert());
+
+    nb::class_<intaglio::Encoder>(module, "Encoder")
+        .def(nb::init<const intaglio::Tables&>(), "tables"_a, nb::keep_alive<1, 2>())
+        .def("push", &push<std::int32_t>, "symbols"_a.noconvert(), "indexes"_a.noconvert())
+        .def("push", &push<std::int16_t>, "symbols"_a.noconvert(), "indexes"_a.noconvert())
+        .def("finish", &finish);
+
+    nb::class_<intaglio::Decoder>(module, "Decoder")
+        .def(
+            "__init__",
+            [](intaglio::Decoder* self, const nb::bytes& data, const intaglio::Tables& tables) {
+                new (self) intaglio::Decoder({static_cast<const std::uint8_t*>(data.data()), data.size()}, tables);
+            },
+            "data"_a, "tables"_a, nb::keep_alive<1, 3>())
+        .def("pull", &pull, "indexes"_a.noconvert(), "symbols"_a.noconvert())
+        .def("finish", [](intaglio::Decoder& decoder) { decoder.finish(); });
+}

@@ -1,0 +1,24 @@
+"""Types of the native core (native/bindings.cpp). Arrays are one-dimensional and contiguous.
+
+Raises ArgumentError for a wrong call and FormatError for data that cannot be decoded, both from
+`intaglio.errors`.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+class Tables:
+    def __init__(
+        self, first: NDArray[np.int32], sizes: NDArray[np.int32], frequencies: NDArray[np.uint16]
+    ) -> None: ...
+
+class Encoder:
+    def __init__(self, tables: Tables) -> None: ...
+    def push(self, symbols: NDArray[np.int32] | NDArray[np.int16], indexes: NDArray[np.uint8]) -> None: ...
+    def finish(self) -> bytes: ...
+
+class Decoder:
+    def __init__(self, data: bytes, tables: Tables) -> None: ...
+    def pull(self, indexes: NDArray[np.uint8], symbols: NDArray[np.int32]) -> None:
+        """Decodes one slice into `symbols`."""
+    def finish(self) -> None: ...
