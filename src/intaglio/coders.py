@@ -1,0 +1,121 @@
+"""The coders that need no PyTorch: estimate, encode and decode on frozen tables, in NumPy.
+
+Latents are float32 arrays (1, M, H, W); they travel as int32 symbols with the uint8 row of their table.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intaglio.rans import Decoder, Encoder, Tables
+from intaglio.traversal import GROUPS, Coder, subset
+
+Floats = NDArray[np.float32]
+
+
+def take(y: Floats, step: int) -> Floats:
+    """The subset of y (B, M, H, W) that `step` codes, as (B, M, H/2, W/2)."""
+    return np.concatenate([y[part] for part in subset(y.shape[1], step)], axis=1)
+
+
+def place(y_hat: Floats, values: Floats, step: int) -> Floats:
+    """Writes `values` (B, M, H/2, W/2) to where `take` found them, in place; returns y_hat."""
+    size = y_hat.shape[1] // GROUPS
+    for group, part in enumerate(subset(y_hat.shape[1], step)):
+        y_hat[part] = values[:, group * size : (group + 1) * size]
+    return y_hat
+
+
+def quantise(values: Floats) -> NDArray[np.int32]:
+    """`floor(v + 1/2)` as int32."""
+    return np.floor(values + np.float32(0.5)).astype(np.int32)
+
+
+class _Frozen(Coder[Floats]):
+    """What the coders on frozen tables share."""
+
+    def __init__(self, channels: int) -> None:
+        """`channels`: M, the number of channels of y."""
+        self.channels = channels
+
+    @abstractmethod
+    def _code(self, symbols: NDArray[np.int32] | None, rows: NDArray[np.uint8]) -> NDArray[np.int32]:
+        """Handles one slice; returns the symbols, decoded where they were not given."""
+
+    @abstractmethod
+    def _z_grid(self, z: Floats | None) -> tuple[int, int]:
+        """Height and width of z."""
+
+    def factorized(self, z: Floats | None, rows: Floats) -> Floats:
+        height, width = self._z_grid(z)
+        full = np.broadcast_to(rows.astype(np.uint8), (1, rows.shape[1], height, width))
+        symbols = None if z is None else quantise(z)
+        return self._code(symbols, np.ascontiguousarray(full)).astype(np.float32)
+
+    def empty_y(self, side: Floats) -> Floats:
+        return np.zeros((1, self.channels, side.shape[2], side.shape[3]), np.float32)
+
+    def gaussian(self, y: Floats | None, y_hat: Floats, params: tuple[Floats, Floats], step: int) -> Floats:
+        loc, index = params
+        symbols = None if y is None else quantise(take(y, step) - loc)
+        return place(y_hat, self._code(symbols, index.astype(np.uint8)) + loc, step)
+
+
+class _Given(_Frozen):
+    """A coder that is given the latents."""
+
+    def _z_grid(self, z: Floats | None) -> tuple[int, int]:
+        assert z is not None
+        return z.shape[2], z.shape[3]
+
+
+class Round(_Given):
+    """Rounds, and sums the bits that the frozen tables charge (`bits`, a float)."""
+
+    def __init__(self, channels: int, tables: Tables) -> None:
+        super().__init__(channels)
+        self.tables, self.bits = tables, 0.0
+
+    def _code(self, symbols: NDArray[np.int32] | None, rows: NDArray[np.uint8]) -> NDArray[np.int32]:
+        assert symbols is not None
+        self.bits += float(self.tables.bits(symbols, rows).sum())
+        return symbols
+
+
+class Encode(_Given):
+    """Rounds and collects the slices; `finish()` returns the coded bytes (rANS is a stack: it codes backwards, at the end)."""
+
+    def __init__(self, channels: int, tables: Tables) -> None:
+        super().__init__(channels)
+        self._encoder = Encoder(tables)
+
+    def _code(self, symbols: NDArray[np.int32] | None, rows: NDArray[np.uint8]) -> NDArray[np.int32]:
+        assert symbols is not None
+        self._encoder.push(symbols, rows)
+        return symbols
+
+    def finish(self) -> bytes:
+        """The tile's payload."""
+        return self._encoder.finish()
+
+
+class Decode(_Frozen):
+    """Pulls the slices from a payload; `finish()` checks that it ended where and how it must (FormatError otherwise)."""
+
+    def __init__(self, channels: int, tables: Tables, payload: bytes, z_grid: tuple[int, int]) -> None:
+        super().__init__(channels)
+        self._decoder = Decoder(payload, tables)
+        self._grid = z_grid
+
+    def _code(self, symbols: NDArray[np.int32] | None, rows: NDArray[np.uint8]) -> NDArray[np.int32]:
+        return self._decoder.pull(rows)
+
+    def _z_grid(self, z: Floats | None) -> tuple[int, int]:
+        return self._grid
+
+    def finish(self) -> None:
+        """Raises FormatError if the payload is longer than its symbols or ends wrongly."""
+        self._decoder.finish()

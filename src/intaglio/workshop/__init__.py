@@ -1,0 +1,1 @@
+"""The workshop: everything that needs PyTorch (models, training, export). Install it with `pip install intaglio[train]`."""

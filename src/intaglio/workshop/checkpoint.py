@@ -1,0 +1,96 @@
+"""Checkpoints: everything a run needs to go on, in one safetensors file or in shards of limited size."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from intaglio.errors import ArgumentError, ModelError
+
+State = dict[str, Tensor]
+_INDEX = "checkpoint.json"
+
+
+def save(folder: Path, state: State, record: dict[str, Any], shard_bytes: int | None = None) -> None:
+    """Writes `state` and the JSON-able `record` to `folder`, in files of at most about `shard_bytes` each.
+
+    The index, which names the shards, is replaced last, so a reader finds the old checkpoint or the new one.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    step = int(record["step"])
+    names: list[str] = []
+    for number, shard in enumerate(_shards(state, shard_bytes)):
+        name = f"checkpoint-{step:08d}-{number:02d}.safetensors"
+        save_file(shard, folder / name)
+        names.append(name)
+    partial = folder / (_INDEX + ".partial")
+    partial.write_text(json.dumps({"shards": names, "record": record}))
+    os.replace(partial, folder / _INDEX)
+    for old in folder.glob("checkpoint-*.safetensors"):
+        if old.name not in names:
+            old.unlink()
+
+
+def _shards(state: State, limit: int | None) -> list[State]:
+    shards: list[State] = [{}]
+    used = 0
+    for name, tensor in state.items():
+        size = tensor.numel() * tensor.element_size()
+        if limit is not None and shards[-1] and used + size > limit:
+            shards.append({})
+            used = 0
+        shards[-1][name] = tensor.detach().cpu().contiguous().clone()
+        used += size
+    return shards
+
+
+def load(folder: Path) -> tuple[State, dict[str, Any]]:
+    """State and record of the checkpoint in `folder`. Raises ArgumentError if there is none, ModelError if it is damaged."""
+    try:
+        index = json.loads((folder / _INDEX).read_text())
+    except FileNotFoundError:
+        raise ArgumentError(f"{folder} holds no checkpoint ({_INDEX} is missing)") from None
+    except ValueError as error:
+        raise ModelError(f"checkpoint {folder}: {_INDEX} is damaged: {error}") from None
+    state: State = {}
+    try:
+        for name in index["shards"]:
+            with safe_open(folder / name, "pt") as file:
+                state.update({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
+    except (OSError, SafetensorError, KeyError, TypeError) as error:
+        raise ModelError(f"checkpoint {folder} is damaged: {error}") from None
+    return state, index["record"]
+
+
+def flatten_optimizer(optimizer: torch.optim.Optimizer) -> State:
+    """The optimiser's tensors under flat names `optimizer.<parameter>.<entry>`."""
+    entries = optimizer.state_dict()["state"]
+    return {
+        f"optimizer.{number}.{key}": torch.as_tensor(value)
+        for number, values in entries.items()
+        for key, value in values.items()
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, state: State) -> None:
+    """Puts back what `flatten_optimizer` took."""
+    full = optimizer.state_dict()
+    entries: dict[int, dict[str, Tensor]] = {}
+    for name, value in state.items():
+        if name.startswith("optimizer."):
+            _, number, key = name.split(".", 2)
+            entries.setdefault(int(number), {})[key] = value
+    full["state"] = entries
+    optimizer.load_state_dict(full)
+
+
+def under(prefix: str, state: State) -> State:
+    """The entries whose name begins with `prefix`, without it."""
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

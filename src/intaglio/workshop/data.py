@@ -1,0 +1,114 @@
+"""Pictures for training: decoded once into memory, cropped at random by threads that stay a few batches ahead."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from rich.progress import track
+from torch import Tensor
+
+from intaglio.errors import ArgumentError, ImageError
+from intaglio.workshop.config import DataConfig
+
+Pixels = NDArray[np.uint8]
+SMALLEST_SCALE = 0.6
+_SUFFIXES = {".avif", ".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+
+
+def picture_files(folder: str | Path) -> list[Path]:
+    """The picture files of a folder, by name. Raises ArgumentError if there is none."""
+    root = Path(folder)
+    files = sorted(path for path in root.rglob("*") if path.suffix.lower() in _SUFFIXES)
+    if not files:
+        raise ArgumentError(f"no pictures in {root}: name a folder that holds some ({', '.join(sorted(_SUFFIXES))})")
+    return files
+
+
+def manifest_hash(files: list[Path]) -> str:
+    """SHA-256 over the names and sizes of the files, in hexadecimal."""
+    text = "\n".join(f"{path.name} {path.stat().st_size}" for path in files)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _read(path: Path) -> Pixels:
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, UnidentifiedImageError) as error:
+        raise ImageError(f"training picture {path} cannot be read: {error}") from None
+
+
+def load_pictures(files: list[Path], label: str = "decoding pictures") -> list[Pixels]:
+    """The files as uint8 (H,W,3) arrays. Raises ImageError naming the first that cannot be read."""
+    with ThreadPoolExecutor() as pool:
+        return list(track(pool.map(_read, files), label, total=len(files), transient=True))
+
+
+def random_crop(picture: Pixels, size: int, rng: np.random.Generator) -> Pixels:
+    """A crop (size, size, 3), flipped and, half of the time, taken from the picture scaled down by 0.6..1."""
+    scale = rng.uniform(SMALLEST_SCALE, 1.0) if rng.random() < 0.5 else 1.0
+    height, width = picture.shape[:2]
+    side = min(round(size / scale), height, width)
+    top, left = rng.integers(0, height - side + 1), rng.integers(0, width - side + 1)
+    crop = picture[top : top + side, left : left + side]
+    if side != size:
+        crop = np.asarray(Image.fromarray(crop).resize((size, size), Image.Resampling.BICUBIC))
+    if rng.random() < 0.5:
+        crop = crop[:, ::-1]
+    return crop.transpose(1, 0, 2) if rng.random() < 0.25 else crop
+
+
+class Batches:
+    """Batches of random crops, (B,3,size,size) uint8 tensors; the n-th depends on the seed and n alone."""
+
+    def __init__(self, config: DataConfig, seed: int) -> None:
+        files = picture_files(config.train)
+        self.manifest = manifest_hash(files)
+        self.pictures = load_pictures(files)
+        repeats = [config.repeat if path.name.startswith(config.repeat_prefix) else 1 for path in files]
+        self.order = np.repeat(np.arange(len(files)), repeats)
+        self.seed = seed
+
+    def batch(self, number: int, size: int, count: int) -> Tensor:
+        """Batch `number`, of `count` crops."""
+        rng = np.random.default_rng((self.seed, number))
+        chosen = rng.choice(self.order, count)
+        crops = np.stack([random_crop(self.pictures[i], size, rng) for i in chosen])
+        return torch.from_numpy(crops).permute(0, 3, 1, 2)
+
+    def ahead(self, start: int, shapes: Iterator[tuple[int, int]], depth: int = 4) -> Iterator[Tensor]:
+        """Batches from `start` on, of the (size, count) that `shapes` yields; a thread keeps `depth` of them ready."""
+        with ThreadPoolExecutor(1) as pool:
+            waiting = []
+            for number, (size, count) in enumerate(shapes, start):
+                waiting.append(pool.submit(self.batch, number, size, count))
+                if len(waiting) >= depth:
+                    yield waiting.pop(0).result()
+            for future in waiting:
+                yield future.result()
+
+
+def patch_statistics(pictures: list[Pixels], patch: int, keep: int) -> tuple[Tensor, Tensor]:
+    """The KLT of patches: eigenvectors (keep, 3*patch*patch) and standard deviations (keep,), by falling variance.
+
+    Patches lie on a grid, hold samples in 0..1 less 1/2, and run over (colour, row, column). The second moment is taken about
+    zero, as the transform has no bias.
+    """
+    total = torch.zeros(3 * patch * patch, 3 * patch * patch, dtype=torch.float64)
+    count = 0
+    for picture in pictures:
+        height, width = (side // patch * patch for side in picture.shape[:2])
+        x = torch.from_numpy(picture[:height, :width].copy()).permute(2, 0, 1)[None].float() / 255.0 - 0.5
+        patches = torch.nn.functional.unfold(x, patch, stride=patch)[0]
+        total += (patches @ patches.t()).double()
+        count += patches.shape[1]
+    values, vectors = torch.linalg.eigh(total / count)
+    kept = vectors.flip(1)[:, :keep].t().float()
+    return kept.contiguous(), values.flip(0)[:keep].clamp_min(0.0).sqrt().float()

@@ -1,0 +1,195 @@
+"""From a checkpoint to a model file: every part as an ONNX graph with 16-bit weights, the tables as integers."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import subprocess
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from intaglio import modelfile
+from intaglio.images import atomic_write
+from intaglio.modelfile import ModelFile
+from intaglio.quality import RATES
+from intaglio.rans import Tables
+from intaglio.scales import scale_grid
+from intaglio.workshop import checkpoint, models
+from intaglio.workshop.models.photo import ContextStep, Photo
+
+HALO = 12  # latents: more than the reach of the analysis (9.6) and of the synthesis (8.8)
+SMALL = 1024  # arrays with fewer elements keep 32 bits
+
+
+class AnalysisGraph(nn.Module):
+    """pixels uint8 (1,H,W,3) to y."""
+
+    def __init__(self, model: Photo) -> None:
+        super().__init__()
+        self.part = model.analysis
+
+    def forward(self, pixels: Tensor, rate: Tensor) -> Tensor:
+        return self.part(pixels.permute(0, 3, 1, 2).float() / 255.0, rate)
+
+
+class StepGraph(nn.Module):
+    """side and y_hat to loc and the table row, uint8."""
+
+    def __init__(self, step: ContextStep) -> None:
+        super().__init__()
+        self.part = step
+
+    def forward(self, side: Tensor, y_hat: Tensor, rate: Tensor) -> tuple[Tensor, Tensor]:
+        loc, index = self.part(side, y_hat, rate)
+        return loc, torch.floor(index + 0.5).to(torch.uint8)
+
+
+class SynthesisGraph(nn.Module):
+    """y_hat to pixels uint8 (1,16h,16w,3)."""
+
+    def __init__(self, model: Photo) -> None:
+        super().__init__()
+        self.part = model.synthesis
+
+    def forward(self, y_hat: Tensor, rate: Tensor) -> Tensor:
+        pixels = torch.floor(self.part(y_hat, rate).clamp(0.0, 1.0) * 255.0 + 0.5)
+        return pixels.to(torch.uint8).permute(0, 2, 3, 1)
+
+
+class FirstStepGraph(StepGraph):
+    """The same for the first step, which has no y_hat to see."""
+
+    def forward(self, side: Tensor, rate: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        return super().forward(side, side, rate)
+
+
+def graph_modules(model: Photo) -> dict[str, tuple[nn.Module, dict[str, Tensor]]]:
+    """Each graph's module and example inputs (without `rate`), by the names of `intaglio.modelfile`."""
+    config = model.config
+    y, side = torch.zeros(1, config.latent, 8, 12), torch.zeros(1, config.side, 8, 12)
+    first, *later = model.context_steps
+    steps = {
+        f"context_{number}": (StepGraph(step), {"side": side, "y_hat": y}) for number, step in enumerate(later, 1)
+    }
+    return {
+        "analysis": (AnalysisGraph(model), {"pixels": torch.zeros(1, 128, 192, 3, dtype=torch.uint8)}),
+        "hyper_analysis": (model.hyper_analysis_net, {"y": y}),
+        "hyper_synthesis": (model.hyper_synthesis, {"z_hat": torch.zeros(1, config.hyper, 2, 3)}),
+        "context_0": (FirstStepGraph(first), {"side": side}),
+        **steps,
+        "synthesis": (SynthesisGraph(model), {"y_hat": y}),
+    }
+
+
+def round_weights(model: nn.Module) -> None:
+    """Rounds large parameters to 16 bits, in place, as the model file stores them."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.numel() >= SMALL:
+                parameter.copy_(parameter.half().float())
+
+
+def to_onnx(module: nn.Module, inputs: dict[str, Tensor]) -> bytes:
+    """ONNX bytes of a module; the spatial axes of every input are free, large initialisers are stored in 16 bits."""
+    arguments = dict(inputs)
+    if "rate" in inspect.signature(module.forward).parameters:
+        arguments["rate"] = torch.tensor([0])
+    free, spatial = torch.export.Dim.AUTO, {"pixels": (1, 2), "rate": ()}
+    shapes = {name: dict.fromkeys(spatial.get(name, (2, 3)), free) for name in arguments}
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            module.eval(), kwargs=arguments, dynamo=True, dynamic_shapes=shapes, verbose=False, external_data=False
+        )
+    assert program is not None
+    graph = program.model_proto
+    _strip(graph)
+    _halve(graph)
+    return graph.SerializeToString(deterministic=True)
+
+
+def _strip(model: onnx.ModelProto) -> None:
+    """Removes what the exporter notes for debugging: source paths, stack traces, inferred shapes."""
+    del model.metadata_props[:], model.graph.metadata_props[:], model.graph.value_info[:]
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for value in (*model.graph.input, *model.graph.output):
+        del value.metadata_props[:]
+    for tensor in model.graph.initializer:
+        del tensor.metadata_props[:]
+
+
+def _halve(model: onnx.ModelProto) -> None:
+    """Stores large float initialisers in 16 bits and widens them by a Cast, which is folded when the graph is loaded."""
+    casts = []
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if values.dtype != np.float32 or values.size < SMALL:
+            continue
+        name = tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), name + ".half"))
+        casts.append(helper.make_node("Cast", [name + ".half"], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def integer_tables(model: Photo) -> dict[str, np.ndarray]:
+    """The coder's tables, and the row of each channel of z at each rate step, uint8 (199, C)."""
+    tables = Tables.from_gaussian_scales(scale_grid()).to_arrays()
+    with torch.no_grad():
+        rows = torch.floor(model.z_rows(torch.arange(RATES))[:, :, 0, 0] + 0.5).to(torch.uint8)
+    return {f"tables.{name}": array for name, array in tables.items()} | {"z_rows": rows.cpu().numpy()}
+
+
+def model_file(model: Photo, name: str, record: dict[str, Any]) -> ModelFile:
+    """The model as a model file; rounds its weights to what the file stores."""
+    model = model.float().eval().to(memory_format=torch.contiguous_format)
+    round_weights(model)
+    graphs = {part: to_onnx(module, inputs) for part, (module, inputs) in graph_modules(model).items()}
+    config = asdict(model.config) | {"halo": HALO}
+    return ModelFile(name, graphs, integer_tables(model), config, record)
+
+
+def _commit() -> str | None:
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, cwd=Path(__file__).parent
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found.stdout.strip()
+
+
+def export(source: str | Path, target: str | Path) -> ModelFile:
+    """Writes the averaged weights of the checkpoint folder `source` as the model file `target`.
+
+    Raises ArgumentError if there is no checkpoint, ModelError if it is damaged.
+    """
+    state, record = checkpoint.load(Path(source))
+    config = record["config"]
+    model = models.build(config["model"], **config["model_fields"])
+    model.load_state_dict(checkpoint.under("average.", state))
+    training = {
+        "steps": record["step"],
+        "minutes": round(record["seconds"] / 60.0, 1),
+        "skipped_steps": record["skipped"],
+        "data_manifest_sha256": record["manifest"],
+        "commit": _commit(),
+        "train": config["train"],
+        "torch": torch.__version__,
+    }
+    training["train"].pop("out", None)
+    file = model_file(model, config["model"], training)
+    atomic_write(target, modelfile.write(file))
+    return file

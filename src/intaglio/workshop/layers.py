@@ -1,0 +1,64 @@
+"""Building blocks the models share: residual block, tables over the quality scale."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from intaglio.quality import MAX_RATE, RATES
+
+
+def conv3(inputs: int, outputs: int) -> nn.Conv2d:
+    """3x3 convolution that keeps the size: (B,inputs,H,W) -> (B,outputs,H,W)."""
+    return nn.Conv2d(inputs, outputs, 3, padding=1)
+
+
+def down2(inputs: int, outputs: int) -> nn.Conv2d:
+    """4x4 convolution of stride 2: (B,inputs,H,W) -> (B,outputs,H/2,W/2)."""
+    return nn.Conv2d(inputs, outputs, 4, stride=2, padding=1)
+
+
+class Residual(nn.Module):
+    """`x + conv3(act(conv3(x)))`, shape kept; starts as the identity."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first, self.second = conv3(width, width), conv3(width, width)
+        nn.init.zeros_(self.second.weight)
+        assert self.second.bias is not None
+        nn.init.zeros_(self.second.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(F.leaky_relu(self.first(x), 0.1))
+
+
+class RateTable(nn.Module):
+    """A vector for every rate step, linear between a few learned anchors: rate (B,) int64 -> (B,width,1,1)."""
+
+    hat: Tensor
+
+    def __init__(self, start: Tensor) -> None:
+        """`start`: (anchors, width) float, the first values; the anchors lie evenly over rate 0..198."""
+        super().__init__()
+        anchors = start.shape[0]
+        self.anchors = nn.Parameter(start.clone())
+        position = torch.arange(RATES, dtype=torch.float32) / MAX_RATE * (anchors - 1)
+        hat = (1.0 - (position[:, None] - torch.arange(anchors)[None]).abs()).clamp_min(0.0)
+        self.register_buffer("hat", hat, persistent=False)
+
+    def rows(self) -> Tensor:
+        """All rows, (199, width)."""
+        return self.hat @ self.anchors
+
+    def forward(self, rate: Tensor) -> Tensor:
+        with torch.autocast(rate.device.type, enabled=False):
+            return (self.hat[rate] @ self.anchors)[:, :, None, None]
+
+
+def zero(layer: nn.Conv2d) -> nn.Conv2d:
+    """The same layer with weights and bias set to zero."""
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer

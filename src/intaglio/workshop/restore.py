@@ -1,0 +1,46 @@
+"""A model's weights from a model file, to go on training from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnx import numpy_helper
+from torch import Tensor
+
+from intaglio import modelfile
+from intaglio.errors import ArgumentError, ModelError
+from intaglio.modelfile import ModelFile
+from intaglio.quality import MAX_RATE
+from intaglio.workshop.models.photo import Photo
+
+_PREFIXES = {"hyper_analysis": "hyper_analysis_net."} | {f"context_{step}": f"context.{step}." for step in range(4)}
+
+
+def read(path: str | Path) -> ModelFile:
+    """The model file at `path`. Raises ArgumentError if it cannot be read, ModelError if it is damaged."""
+    try:
+        return modelfile.read(Path(path).read_bytes())
+    except OSError as error:
+        raise ArgumentError(f"model {path} cannot be read: {error.strerror}") from None
+
+
+def weights(file: ModelFile, model: Photo) -> dict[str, Tensor]:
+    """A state dictionary for `model` from the graphs' named initialisers; raises ModelError naming what does not fit."""
+    wanted = model.state_dict()
+    found: dict[str, Tensor] = {}
+    for graph, data in file.graphs.items():
+        prefix = _PREFIXES.get(graph, f"{graph}.")
+        for tensor in onnx.load_from_string(data).graph.initializer:
+            name = prefix + tensor.name.removesuffix(".half").removeprefix("part.")
+            if name in wanted:
+                found[name] = torch.from_numpy(numpy_helper.to_array(tensor).astype(np.float32))
+    anchors = model.config.anchors
+    rows = np.round(np.linspace(0, MAX_RATE, anchors)).astype(int)
+    found["z_index.anchors"] = torch.from_numpy(file.arrays["z_rows"][rows].astype(np.float32))
+    for name, value in wanted.items():
+        if name not in found or found[name].shape != value.shape:
+            raise ModelError(f"model file {file.name!r} has no {name} of shape {tuple(value.shape)}; is it the same model?")
+    return found

@@ -1,0 +1,218 @@
+"""The training loop: one model for every lambda, resumable, on CPU or GPU (PyTorch and Lightning Fabric)."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from intaglio.quality import RATES
+from intaglio.traversal import latents
+from intaglio.workshop import checkpoint, models
+from intaglio.workshop.coders import Noise
+from intaglio.workshop.config import RunConfig
+from intaglio.workshop.data import Batches, patch_statistics
+from intaglio.workshop.loss import RateDistortion, rate_distortion
+from intaglio.workshop.models.photo import PATCH, Photo
+from intaglio.workshop.validate import Validator
+
+LINEAR_PARTS = ("analysis.linear.", "synthesis.linear.")
+KLT_PICTURES = 400
+LONGEST_STEP = 20.0  # seconds: a longer one was a pause (a stopped process), which does not count
+
+
+class Trainer:
+    """One run: holds the model, its running average, the optimiser and the clock."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self.config, self.options = config, config.train
+        self.fabric = Fabric(accelerator=self.options.accelerator, devices=1, precision=self.options.precision)  # type: ignore[arg-type]
+        torch.manual_seed(self.options.seed)
+        self.model = models.build(config.model, **config.model_fields).to(memory_format=torch.channels_last)
+        self.model.to(self.fabric.device)
+        self.average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+        linear, rest = [], []
+        for name, parameter in self.model.named_parameters():
+            (linear if name.startswith(LINEAR_PARTS) else rest).append(parameter)
+        groups = [{"params": rest, "factor": 1.0}, {"params": linear, "factor": self.options.linear_factor}]
+        self.optimizer = torch.optim.Adam(groups, lr=self.options.learning_rate, betas=(0.9, 0.99), fused=True)
+        self.step, self.seconds, self.skipped, self.norm = 0, 0.0, 0, 0.0
+        self.manifest = ""
+
+    @property
+    def progress(self) -> float:
+        """How much of the run is done, 0..1."""
+        return min(self.seconds / (60.0 * self.options.minutes), 1.0)
+
+    def learning_rate(self) -> float:
+        """Warm-up by steps, then a cosine over the run's minutes down to zero."""
+        warm = min(1.0, (self.step + 1) / self.options.warmup_steps)
+        return self.options.learning_rate * warm * 0.5 * (1.0 + math.cos(math.pi * self.progress))
+
+    def shapes(self) -> Iterator[tuple[int, int]]:
+        """Crop and batch size of the batches to come; asked a few batches ahead."""
+        while True:
+            yield next((size, count) for until, size, count in self.options.stages if self.progress <= until)
+
+    def forward(self, batch: Tensor, rate: Tensor) -> RateDistortion:
+        """Rate from noisy latents, distortion from latents rounded straight through."""
+        x = batch.to(self.fabric.device, non_blocking=True).float().div(255.0)
+        x = x.contiguous(memory_format=torch.channels_last)
+        coder = Noise(self.model.config.latent)
+        with self.fabric.autocast():
+            y_hat = latents(self.model, x, rate, coder)  # type: ignore[arg-type]
+            decoded = self.model.synthesis(y_hat, rate)
+        assert isinstance(coder.bits, Tensor)
+        return rate_distortion(x, decoded, coder.bits, rate)
+
+    def update(self, batch: Tensor) -> RateDistortion:
+        """One optimiser step, skipped if the gradient is not finite or an outlier."""
+        rate = torch.randint(0, RATES, (batch.shape[0],)).to(self.fabric.device)
+        result = self.forward(batch, rate)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.fabric.backward(result.loss())
+        norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.options.clip))
+        self.step += 1
+        outlier = self.step > self.options.warmup_steps and norm > self.options.outlier * self.norm
+        if not math.isfinite(norm) or outlier:
+            self.skipped += 1
+            self.norm *= 1.05  # a new level is accepted after some sixty steps
+            return result
+        self.norm = norm if self.norm == 0.0 else 0.99 * self.norm + 0.01 * norm
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate() * group["factor"]
+        self.optimizer.step()
+        self._update_average()
+        return result
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        weight = 1.0 - min(self.options.ema, (1.0 + self.step) / (10.0 + self.step))
+        current = self.model.state_dict()
+        torch._foreach_lerp_(list(self.average.values()), [current[name] for name in self.average], weight)
+
+    def averaged(self) -> Photo:
+        """A float32 copy of the model with the averaged weights, in evaluation mode."""
+        model = models.build(self.config.model, **self.config.model_fields)
+        model.load_state_dict(self.average)
+        return model.to(self.fabric.device).eval()
+
+    def save(self, shard_bytes: int | None = None) -> None:
+        """Writes the checkpoint of this moment."""
+        state = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        state |= {f"average.{name}": value for name, value in self.average.items()}
+        state |= checkpoint.flatten_optimizer(self.optimizer)
+        state["random"] = torch.get_rng_state()
+        record = {
+            "step": self.step,
+            "seconds": self.seconds,
+            "skipped": self.skipped,
+            "norm": self.norm,
+            "manifest": self.manifest,
+            "config": self.config.as_dict(),
+        }
+        checkpoint.save(Path(self.options.out), state, record, shard_bytes)
+
+    def resume(self) -> None:
+        """Goes on from the checkpoint in the run's folder."""
+        state, record = checkpoint.load(Path(self.options.out))
+        self.model.load_state_dict(checkpoint.under("model.", state))
+        self.average = {name: value.to(self.fabric.device) for name, value in checkpoint.under("average.", state).items()}
+        checkpoint.restore_optimizer(self.optimizer, state)
+        torch.set_rng_state(state["random"])
+        self.step, self.seconds = record["step"], record["seconds"]
+        self.skipped, self.norm = record["skipped"], record["norm"]
+
+    def start_from_model(self, path: Path) -> None:
+        """Starts from the weights of a model file."""
+        from intaglio.workshop import restore  # needs onnx, which a GPU machine may lack
+
+        self.model.load_state_dict(restore.weights(restore.read(path), self.model))
+        self.average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+
+    def start_from_pictures(self, batches: Batches) -> None:
+        """Starts the linear path from the training pictures' KLT."""
+        chosen = batches.pictures[:: max(1, len(batches.pictures) // KLT_PICTURES)]
+        basis, deviation = patch_statistics(chosen, PATCH, self.model.config.latent)
+        self.model.start_from_klt(basis.to(self.fabric.device), deviation.to(self.fabric.device))
+        self.average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+
+
+class _Meter:
+    """Averages between two log lines."""
+
+    def __init__(self) -> None:
+        self.totals, self.count, self.samples, self.since = [0.0] * 4, 0, 0, time.monotonic()
+
+    def add(self, result: RateDistortion) -> None:
+        psnr = 10.0 * torch.log10(255.0**2 / result.mse.detach().clamp_min(1e-6))
+        values = (result.loss().detach(), result.bpp.detach().mean(), result.mse.detach().mean(), psnr.mean())
+        self.totals = [total + float(value) for total, value in zip(self.totals, values, strict=True)]
+        self.count += 1
+        self.samples += len(result.bpp)
+
+    def row(self) -> dict[str, float]:
+        loss, bpp, mse, psnr = (round(total / max(1, self.count), 4) for total in self.totals)
+        speed = self.samples / max(1e-9, time.monotonic() - self.since)
+        return {"loss": loss, "bpp": bpp, "mse": mse, "psnr": psnr, "samples_per_s": round(speed, 2)}
+
+
+def _log(trainer: Trainer, meter: _Meter, file: Path) -> None:
+    state: dict[str, Any] = {"step": trainer.step, "minutes": round(trainer.seconds / 60.0, 2)}
+    row = state | meter.row() | {"lr": trainer.learning_rate(), "norm": round(trainer.norm, 3), "skipped": trainer.skipped}
+    with file.open("a") as log:
+        log.write(json.dumps(row) + "\n")
+    print(
+        f"step {row['step']}  {row['minutes']:.1f}/{trainer.options.minutes:g} min  loss {row['loss']:.3f}  "
+        f"R {row['bpp']:.3f} bpp  D {row['mse']:.1f}  PSNR {row['psnr']:.2f} dB  {row['samples_per_s']:.1f} samples/s  "
+        f"norm {row['norm']:.2f}  skipped {row['skipped']}",
+        flush=True,
+    )
+
+
+def train(
+    config: RunConfig, resume: bool = False, start: Path | None = None, shard_bytes: int | None = None
+) -> None:
+    """Runs `config` to its end; from the checkpoint in its folder on if `resume`, from a model file's weights if `start`.
+
+    Writes to the run's folder: the checkpoint, `log.jsonl`, `validation.csv` and `validation.png`. Raises ArgumentError if the
+    configuration, its folders or the checkpoint cannot be used.
+    """
+    trainer = Trainer(config)
+    out = Path(config.train.out)
+    out.mkdir(parents=True, exist_ok=True)
+    batches = Batches(config.data, config.train.seed)
+    trainer.manifest = batches.manifest
+    if resume:
+        trainer.resume()
+    elif start:
+        trainer.start_from_model(start)
+    else:
+        trainer.start_from_pictures(batches)
+    validator = Validator(config, out) if config.data.val else None
+    meter, saved, validated = _Meter(), time.monotonic(), trainer.seconds
+    last = time.monotonic()
+    trainer.model.train()
+    for batch in batches.ahead(trainer.step, trainer.shapes()):
+        meter.add(trainer.update(batch))
+        now = time.monotonic()
+        trainer.seconds, last = trainer.seconds + min(now - last, LONGEST_STEP), now
+        if trainer.step % config.train.log_steps == 0:
+            _log(trainer, meter, out / "log.jsonl")
+            meter = _Meter()
+        done = trainer.progress >= 1.0
+        if done or now - saved > 60.0 * config.train.save_minutes:
+            trainer.save(shard_bytes)
+            saved = now
+        if validator and (done or trainer.seconds - validated > 60.0 * config.train.val_minutes):
+            validator.run(trainer.averaged(), trainer.step)
+            validated, last = trainer.seconds, time.monotonic()
+        if done:
+            return
