@@ -1,0 +1,186 @@
+"""The command line. Every error is one line on stderr and exit code 1; results go to stdout."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from intaglio.errors import ArgumentError, IntaglioError
+
+app = typer.Typer(
+    help="A learned image codec: photographs to .itg files and back.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Model = Annotated[str | None, typer.Option("--model", "-m", help="A shipped model's name, or a .itgm file.")]
+Threads = Annotated[int | None, typer.Option("--threads", help="Threads for the networks; default: all cores.")]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ArgumentError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def _named(path: Path, error: IntaglioError) -> IntaglioError:
+    return type(error)(f"{path}: {error}")
+
+
+@app.command()
+def encode(
+    picture: Annotated[Path, typer.Argument(help="Picture file: JPEG, PNG, WebP, AVIF, TIFF, ...")],
+    output: Annotated[Path, typer.Argument(help="The .itg file to write.")],
+    quality: Annotated[float, typer.Option("--quality", "-q", help="1 (smallest file) to 100 (best picture).")] = 50.0,
+    model: Model = None,
+    threads: Threads = None,
+) -> None:
+    """Compress a picture."""
+    from intaglio import codec, images
+    from intaglio.quality import quality_to_rate
+
+    quality_to_rate(quality)  # a wrong quality is told before the picture is read
+    loaded = images.load(picture)
+    for notice in loaded.notices:
+        typer.echo(f"{picture}: {notice}", err=True)
+    data = codec.encode(loaded.pixels, quality, model=model or "photo", threads=threads)
+    images.atomic_write(output, data)
+
+
+@app.command()
+def decode(
+    coded: Annotated[Path, typer.Argument(help="The .itg file.")],
+    output: Annotated[Path, typer.Argument(help="Picture to write; its ending says the kind (.png, .webp, .jpg, ...).")],
+    model: Model = None,
+    threads: Threads = None,
+    max_pixels: Annotated[int | None, typer.Option(help="Refuse larger pictures; default 268435456.")] = None,
+) -> None:
+    """Decompress an .itg file."""
+    from intaglio import codec, container, images
+
+    limit = container.DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels
+    data = _read(coded)
+    try:
+        pixels = codec.decode(data, model=model, threads=threads, max_pixels=limit)
+    except IntaglioError as error:
+        raise _named(coded, error) from None
+    images.save(output, pixels)
+
+
+@app.command()
+def info(
+    coded: Annotated[Path, typer.Argument(help="The .itg file.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Say what an .itg file holds."""
+    from intaglio import codec
+
+    try:
+        found = codec.info(_read(coded))
+    except IntaglioError as error:
+        raise _named(coded, error) from None
+    if as_json:
+        typer.echo(json.dumps(asdict(found)))
+        return
+    colour = "grey" if found.channels == 1 else "RGB"
+    typer.echo(f"{coded}: {found.width} x {found.height}, {colour}, {found.depth} bit, format version {found.version}")
+    typer.echo(f"quality {found.quality:g}, {found.size} bytes, {found.bpp:.3f} bits per pixel, {found.tiles} tile(s)")
+    known = f"shipped as {found.model!r}" if found.model else "not installed; decode with --model FILE.itgm"
+    typer.echo(f"model {found.model_id} ({known})")
+
+
+@app.command()
+def models(
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
+) -> None:
+    """List the models that the package ships."""
+    from intaglio import bundle
+
+    rows: list[dict[str, Any]] = []
+    for name, path in bundle.shipped_models().items():
+        file = bundle.read_model_file(name)
+        rows.append({"name": name, "id": file.model_id.hex(), "bytes": path.stat().st_size, "record": dict(file.record)})
+    if as_json:
+        typer.echo(json.dumps(rows))
+        return
+    for row in rows:
+        steps = row["record"].get("steps", "?")
+        typer.echo(f"{row['name']}  id {row['id']}  {row['bytes'] / 1e6:.1f} MB  trained for {steps} steps")
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="TOML file with the tables model, data, train.")],
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the run's folder.")] = False,
+    start: Annotated[Path | None, typer.Option("--from", help="Start from the weights of a .itgm file.")] = None,
+    shard_mib: Annotated[int | None, typer.Option(help="Split checkpoints into files of about this size.")] = None,
+) -> None:
+    """Train a model (needs the extra intaglio[train])."""
+    workshop = _workshop("train")
+    from intaglio.workshop.config import read_config
+
+    shard = None if shard_mib is None else shard_mib << 20
+    workshop.train(read_config(config), resume=resume, start=start, shard_bytes=shard)
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="Folder of a training run.")],
+    output: Annotated[Path, typer.Argument(help="The .itgm file to write.")],
+) -> None:
+    """Make a model file of a training run (needs the extra intaglio[train])."""
+    file = _workshop("export").export(checkpoint, output)
+    typer.echo(f"{output}: model {file.name!r}, id {file.model_id.hex()}")
+
+
+def _workshop(module: str) -> Any:
+    from importlib import import_module
+
+    try:
+        return import_module(f"intaglio.workshop.{module}")
+    except ModuleNotFoundError as error:
+        if error.name and error.name.startswith("intaglio"):
+            raise
+        raise ArgumentError(f"this needs {error.name}; install it with: pip install 'intaglio[train]'") from None
+
+
+def main() -> None:
+    """Runs the command line; never shows a traceback for an error that Intaglio raises on purpose."""
+    try:
+        sys.exit(app(standalone_mode=False))
+    except IntaglioError as error:
+        fault = str(error)
+    except MemoryError:
+        fault = "not enough memory"
+    except KeyboardInterrupt:
+        fault = "interrupted"
+    except BrokenPipeError:
+        sys.exit(1)
+    except Exception as error:
+        fault = _usage_fault(error)
+    print("intaglio: " + " ".join(fault.split()), file=sys.stderr)
+    sys.exit(1)
+
+
+def _usage_fault(error: Exception) -> str:
+    """One line for Typer's own errors (a wrong option, say); anything else is a bug and goes on up."""
+    # Typer carries its errors' classes in a private module or in click, depending on its version.
+    if not hasattr(error, "format_message"):
+        raise error
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()  # type: ignore[attr-defined]
+        sys.exit(1)
+    return str(error.format_message()) + " (see intaglio --help)"  # type: ignore[attr-defined]
+
+
+if __name__ == "__main__":
+    main()

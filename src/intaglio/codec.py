@@ -1,0 +1,224 @@
+"""Pictures to .itg bytes and back: where image, model and container meet.
+
+A picture is cut into tiles (one, up to about 4 megapixels); each tile's latents are coded on their own. Analysis and
+synthesis see a halo around each tile, so no seam shows.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from intaglio import container, images
+from intaglio.bundle import HYPER_SCALE, LATENT_SCALE, Model, Window, load_model, model_for, shipped_models
+from intaglio.coders import Decode, Encode, Floats, Round
+from intaglio.container import Container, Header, TileBox
+from intaglio.errors import ModelError
+from intaglio.quality import quality_to_rate, rate_to_quality
+from intaglio.traversal import latents
+
+Pixels = NDArray[np.uint8]
+ModelName = str | os.PathLike[str] | Model
+
+
+@dataclass(frozen=True)
+class Info:
+    """What the header of an .itg file says.
+
+    width, height in pixels; channels 1 (grey) or 3 (RGB); depth in bits per sample; quality 1..100; model_id: 8 hexadecimal
+    digits; model: the shipped model of that id, or None; tiles: their number; size: bytes of the file; bpp: bits per pixel.
+    """
+
+    version: int
+    width: int
+    height: int
+    channels: int
+    depth: int
+    quality: float
+    model_id: str
+    model: str | None
+    tiles: int
+    size: int
+    bpp: float
+
+
+def encode(
+    image: Image.Image | Pixels, quality: float = 50, *, model: ModelName = "photo", threads: int | None = None
+) -> bytes:
+    """The picture as .itg bytes.
+
+    image: a PIL image, or uint8 (H,W,3) RGB or (H,W) grey; what has to be converted first is said by a UserWarning.
+    quality: 1..100, rounded to halves. model: a shipped model's name, the path of a .itgm file, or a loaded model. threads:
+    for the networks, default all cores. Raises ArgumentError, ImageError, ModelError.
+    """
+    rate = quality_to_rate(quality)
+    picture = images.from_image(image)
+    for notice in picture.notices:
+        warnings.warn(notice, stacklevel=2)
+    pixels = picture.pixels
+    runner = _model(model, threads)
+    header = _header(pixels, rate, runner)
+    padded = _padded(images.to_rgb(pixels))
+    payloads = []
+    for box in container.tile_grid(header):
+        coder = Encode(runner.latent, runner.tables)
+        latents(runner, _window(padded, box, runner.halo), rate, coder)
+        payloads.append(coder.finish())
+    return container.write(Container(header, tuple(payloads)))
+
+
+def estimate(image: Image.Image | Pixels, quality: float = 50, *, model: ModelName = "photo") -> float:
+    """Bits that the frozen tables charge for the picture's latents; arguments and errors as for `encode`."""
+    rate = quality_to_rate(quality)
+    pixels = images.from_image(image).pixels
+    runner = _model(model, None)
+    padded = _padded(images.to_rgb(pixels))
+    bits = 0.0
+    for box in container.tile_grid(_header(pixels, rate, runner)):
+        coder = Round(runner.latent, runner.tables)
+        latents(runner, _window(padded, box, runner.halo), rate, coder)
+        bits += coder.bits
+    return bits
+
+
+def decode(
+    data: bytes,
+    *,
+    model: ModelName | None = None,
+    threads: int | None = None,
+    max_pixels: int = container.DEFAULT_MAX_PIXELS,
+) -> Pixels:
+    """The picture of .itg bytes, uint8 (H,W,3) RGB or (H,W) grey.
+
+    model: by default the shipped model that the file names. threads: for the networks, default all cores. Raises FormatError
+    for damaged data or more than `max_pixels`, ModelError if the model is missing or another one.
+    """
+    coded = container.read(data, max_pixels)
+    header = coded.header
+    runner = model_for(header.model_id, threads) if model is None else _model(model, threads)
+    if runner.model_id != header.model_id:
+        raise ModelError(
+            f"the file needs model {header.model_id.hex()}; {runner.name!r} is {runner.model_id.hex()}: name the right one"
+        )
+    boxes = container.tile_grid(header)
+    plane = _decode_latents(coded, boxes, runner)
+    pixels = np.concatenate(
+        [
+            np.concatenate([_synthesise(plane, box, header.rate, runner) for box in row], axis=1)
+            for row in _rows(boxes)
+        ]
+    )[: header.height, : header.width]
+    if header.channels == 1:
+        return _grey(pixels)
+    return np.ascontiguousarray(pixels)
+
+
+def decode_latents(data: bytes, *, model: ModelName | None = None, threads: int | None = None) -> Floats:
+    """y_hat of .itg bytes, float32 (1,M,h,w) on the grid of the padded picture; arguments and errors as for `decode`."""
+    coded = container.read(data)
+    runner = model_for(coded.header.model_id, threads) if model is None else _model(model, threads)
+    return _decode_latents(coded, container.tile_grid(coded.header), runner)
+
+
+def info(data: bytes) -> Info:
+    """What the header says; the whole file is checked. Raises FormatError."""
+    coded = container.read(data)
+    header = coded.header
+    name = next((name for name in shipped_models() if load_model(name).model_id == header.model_id), None)
+    return Info(
+        version=container.VERSION,
+        width=header.width,
+        height=header.height,
+        channels=header.channels,
+        depth=header.depth,
+        quality=rate_to_quality(header.rate),
+        model_id=header.model_id.hex(),
+        model=name,
+        tiles=len(coded.payloads),
+        size=len(data),
+        bpp=8.0 * len(data) / (header.width * header.height),
+    )
+
+
+def _model(model: ModelName, threads: int | None) -> Model:
+    return model if isinstance(model, Model) else load_model(model, threads)
+
+
+def _header(pixels: Pixels, rate: int, model: Model) -> Header:
+    height, width = pixels.shape[:2]
+    return Header(
+        width=width,
+        height=height,
+        channels=1 if pixels.ndim == 2 else 3,
+        depth=8,
+        rate=rate,
+        model_id=model.model_id,
+        tile=container.choose_tile(width, height),
+    )
+
+
+def _padded(pixels: Pixels) -> Pixels:
+    """The picture continued by its edge to whole blocks of 64 x 64."""
+    return images.pad_to_multiple(pixels, container.BLOCK)
+
+
+def _latent_box(box: TileBox) -> tuple[int, int, int, int]:
+    """top, left, height, width of a tile in latents, whole blocks."""
+    block = container.BLOCK // LATENT_SCALE
+    height, width = (-(-side // container.BLOCK) * block for side in (box.height, box.width))
+    return box.y // LATENT_SCALE, box.x // LATENT_SCALE, height, width
+
+
+def _around(box: tuple[int, int, int, int], halo: int, grid: tuple[int, int]) -> tuple[slice, slice, int, int]:
+    """Rows and columns of a box with its halo, as far as the grid goes, and the box's own offset within them."""
+    top, left, height, width = box
+    first_row, first_column = max(0, top - halo), max(0, left - halo)
+    rows = slice(first_row, min(grid[0], top + height + halo))
+    columns = slice(first_column, min(grid[1], left + width + halo))
+    return rows, columns, top - first_row, left - first_column
+
+
+def _window(padded: Pixels, box: TileBox, halo: int) -> Window:
+    inner = _latent_box(box)
+    grid = padded.shape[0] // LATENT_SCALE, padded.shape[1] // LATENT_SCALE
+    rows, columns, top, left = _around(inner, halo, grid)
+    part = padded[
+        rows.start * LATENT_SCALE : rows.stop * LATENT_SCALE, columns.start * LATENT_SCALE : columns.stop * LATENT_SCALE
+    ]
+    return Window(np.ascontiguousarray(part), (top, left, inner[2], inner[3]))
+
+
+def _decode_latents(coded: Container, boxes: tuple[TileBox, ...], model: Model) -> Floats:
+    """The tiles' latents side by side: entropy decoding looks into one tile at a time."""
+    tiles = []
+    for box, payload in zip(boxes, coded.payloads, strict=True):
+        _, _, height, width = _latent_box(box)
+        coder = Decode(model.latent, model.tables, payload, (height // HYPER_SCALE, width // HYPER_SCALE))
+        tiles.append(latents(model, None, coded.header.rate, coder))
+        coder.finish()
+    if len(tiles) == 1:
+        return tiles[0]
+    placed = dict(zip(boxes, tiles, strict=True))
+    return np.concatenate([np.concatenate([placed[box] for box in row], axis=3) for row in _rows(boxes)], axis=2)
+
+
+def _rows(boxes: tuple[TileBox, ...]) -> list[list[TileBox]]:
+    return [[box for box in boxes if box.y == y] for y in sorted({box.y for box in boxes})]
+
+
+def _synthesise(plane: Floats, box: TileBox, rate: int, model: Model) -> Pixels:
+    inner = _latent_box(box)
+    rows, columns, top, left = _around(inner, model.halo, (plane.shape[2], plane.shape[3]))
+    pixels = model.synthesis(np.ascontiguousarray(plane[:, :, rows, columns]), rate)
+    top, left, height, width = (LATENT_SCALE * value for value in (top, left, inner[2], inner[3]))
+    return pixels[top : top + height, left : left + width]
+
+
+def _grey(pixels: Pixels) -> Pixels:
+    """The mean of the three decoded channels, rounded."""
+    return ((pixels.sum(axis=2, dtype=np.uint16) + 1) // 3).astype(np.uint8)

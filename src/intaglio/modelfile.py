@@ -1,0 +1,142 @@
+"""Model files (.itgm): bytes <-> graphs, arrays, configuration and training record; runs nothing.
+
+Layout, little-endian: magic `8B 49 54 47 4D` (0x8B "ITGM"), version u8 (0), u32 length of a JSON header, the header, the
+blobs it describes back to back, SHA-256 of everything before. Graphs are ONNX, checked by `intaglio.onnxgraph`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intaglio.errors import ArgumentError, ModelError
+from intaglio.onnxgraph import check_graph
+
+MAGIC = b"\x8bITGM"
+VERSION = 0
+MAX_BYTES = 1 << 28
+ENCODING_GRAPHS = ("analysis", "hyper_analysis")
+DECODING_GRAPHS = ("hyper_synthesis", "context_0", "context_1", "context_2", "context_3", "synthesis")
+DTYPES = ("uint8", "uint16", "int32", "float32")
+ID_BYTES = 4
+_PREFIX = struct.Struct("<5sBI")
+_DIGEST = 32
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """What a model file holds.
+
+    name: the model's registry name. graphs: ONNX bytes by name, ENCODING_GRAPHS and DECODING_GRAPHS. arrays: integer tables
+    by name. config: what the codec must know of the network (JSON values). record: how it was trained (JSON values).
+    """
+
+    name: str
+    graphs: Mapping[str, bytes]
+    arrays: Mapping[str, NDArray[Any]]
+    config: Mapping[str, Any]
+    record: Mapping[str, Any]
+
+    def decoding_hash(self) -> bytes:
+        """SHA-256 of the decoding half (graphs, arrays, configuration): what a picture file names its model by."""
+        digest = hashlib.sha256(json.dumps(self.config, sort_keys=True).encode())
+        blobs = [(name, self.graphs[name]) for name in DECODING_GRAPHS]
+        blobs += [(name, _array_bytes(array)) for name, array in sorted(self.arrays.items())]
+        for name, blob in blobs:
+            digest.update(f"\n{name} {len(blob)}\n".encode())
+            digest.update(blob)
+        return digest.digest()
+
+    @property
+    def model_id(self) -> bytes:
+        """The first 4 bytes of `decoding_hash`."""
+        return self.decoding_hash()[:ID_BYTES]
+
+
+def _array_bytes(array: NDArray[Any]) -> bytes:
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
+
+
+def write(model: ModelFile) -> bytes:
+    """The model file's bytes. Raises ArgumentError if a graph is missing or an array has a dtype files do not hold."""
+    wanted = set(ENCODING_GRAPHS + DECODING_GRAPHS)
+    if set(model.graphs) != wanted:
+        raise ArgumentError(f"a model file holds the graphs {', '.join(sorted(wanted))}; got {', '.join(model.graphs)}")
+    blobs = [(name, blob, {}) for name, blob in model.graphs.items()]
+    for name, array in model.arrays.items():
+        if array.dtype.name not in DTYPES:
+            raise ArgumentError(f"array {name!r} is {array.dtype.name}; a model file holds {', '.join(DTYPES)}")
+        blobs.append((name, _array_bytes(array), {"dtype": array.dtype.name, "shape": list(array.shape)}))
+    header = {
+        "name": model.name,
+        "config": model.config,
+        "record": model.record,
+        "blobs": [{"name": name, "size": len(blob), **more} for name, blob, more in blobs],
+    }
+    text = json.dumps(header, sort_keys=True).encode()
+    body = b"".join([_PREFIX.pack(MAGIC, VERSION, len(text)), text, *(blob for _, blob, _ in blobs)])
+    return body + hashlib.sha256(body).digest()
+
+
+def read(data: bytes) -> ModelFile:
+    """Inverse of `write`. Raises ModelError unless the bytes are a whole, undamaged model file with known graphs only."""
+    body = _checked_body(data)
+    size = _PREFIX.unpack_from(body)[2]
+    start = _PREFIX.size + size
+    if start > len(body):
+        raise ModelError("the model file is damaged: its header does not fit")
+    try:
+        header = json.loads(body[_PREFIX.size : start])
+        graphs, arrays = _blobs(header["blobs"], body[start:])
+        model = ModelFile(str(header["name"]), graphs, arrays, dict(header["config"]), dict(header["record"]))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ModelError(f"the model file is damaged: its header is wrong ({error})") from None
+    missing = set(ENCODING_GRAPHS + DECODING_GRAPHS) ^ set(graphs)
+    if missing:
+        raise ModelError(f"the model file is damaged: graphs missing or unknown: {', '.join(sorted(missing))}")
+    for name, graph in graphs.items():
+        check_graph(name, graph)
+    return model
+
+
+def _checked_body(data: bytes) -> bytes:
+    if len(data) > MAX_BYTES:
+        raise ModelError(f"the model file has {len(data)} bytes; at most {MAX_BYTES} are read")
+    if len(data) < _PREFIX.size + _DIGEST or data[: len(MAGIC)] != MAGIC:
+        raise ModelError("this is not a model file (.itgm)")
+    version = data[len(MAGIC)]
+    if version != VERSION:
+        raise ModelError(f"the model file has version {version}; this program reads version {VERSION}: update it")
+    body = data[:-_DIGEST]
+    if hashlib.sha256(body).digest() != data[-_DIGEST:]:
+        raise ModelError("the model file is damaged: its checksum does not match")
+    return body
+
+
+def _blobs(entries: list[dict[str, Any]], data: bytes) -> tuple[dict[str, bytes], dict[str, NDArray[Any]]]:
+    graphs: dict[str, bytes] = {}
+    arrays: dict[str, NDArray[Any]] = {}
+    position = 0
+    for entry in entries:
+        name, size = str(entry["name"]), int(entry["size"])
+        if size < 0 or position + size > len(data) or name in graphs or name in arrays:
+            raise ValueError(f"blob {name!r}")
+        blob = data[position : position + size]
+        position += size
+        if "dtype" not in entry:
+            graphs[name] = blob
+        elif entry["dtype"] in DTYPES:
+            dtype = np.dtype(entry["dtype"]).newbyteorder("<")
+            arrays[name] = np.frombuffer(blob, dtype).reshape([int(side) for side in entry["shape"]])
+        else:
+            raise ValueError(f"dtype of {name!r}")
+    if position != len(data):
+        raise ValueError("bytes left over")
+    return graphs, arrays
