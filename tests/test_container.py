@@ -237,9 +237,7 @@ def test_writer_splits_pictures_over_four_megapixels_only(width: int, height: in
     assert len(boxes) <= 4 * -(-padded // 2**22)
 
 
-@pytest.mark.parametrize(
-    ("width", "height"), [(2**31 - 1, 2**31 - 1), (2**28, 2), (2**22 + 1, 1), (16385, 16384)]
-)
+@pytest.mark.parametrize(("width", "height"), [(2**31 - 1, 2**31 - 1), (2**28, 2), (2**22 + 1, 1), (16385, 16384)])
 def test_too_many_pixels_names_the_limit_and_the_way_around_it(width: int, height: int) -> None:
     data = file_with(width=leb(width), height=leb(height))
     words = rf"{width} x {height} .* {DEFAULT_MAX_PIXELS}: .* max_pixels="
@@ -261,9 +259,7 @@ def test_too_many_pixels_names_the_limit_and_the_way_around_it(width: int, heigh
         ({"flags": b"\1", "sections": b"\1EXIF" + leb(2**31 - 1)}, DEFAULT_MAX_PIXELS),
     ],
 )
-def test_huge_numbers_in_a_tiny_file_raise_without_allocating(
-    changed: dict[str, bytes], max_pixels: int
-) -> None:
+def test_huge_numbers_in_a_tiny_file_raise_without_allocating(changed: dict[str, bytes], max_pixels: int) -> None:
     data = file_with(**changed)
     tracemalloc.start()
     try:

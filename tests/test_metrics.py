@@ -67,9 +67,7 @@ def test_grey_pictures_have_infinite_chroma_psnr() -> None:
         ((173, 211), 32, 0.9680824874175608, 0.9737710868587656),
     ],
 )
-def test_ms_ssim_agrees_with_pytorch_msssim(
-    shape: tuple[int, int], step: int, colour: float, grey: float
-) -> None:
+def test_ms_ssim_agrees_with_pytorch_msssim(shape: tuple[int, int], step: int, colour: float, grey: float) -> None:
     """The values are those of pytorch-msssim 1.0.0 in double precision, for RGB and for its green channel."""
     a = synthetic(*shape)
     assert metrics.ms_ssim(a, coarse(a, step)) == pytest.approx(colour, abs=1e-5)

@@ -8,9 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 class Tables:
-    def __init__(
-        self, first: NDArray[np.int32], sizes: NDArray[np.int32], frequencies: NDArray[np.uint16]
-    ) -> None: ...
+    def __init__(self, first: NDArray[np.int32], sizes: NDArray[np.int32], frequencies: NDArray[np.uint16]) -> None: ...
 
 class Encoder:
     def __init__(self, tables: Tables) -> None: ...

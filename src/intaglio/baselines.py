@@ -74,9 +74,7 @@ class PillowCodec:
         """
         if quality not in self.qualities:
             limits = f"{self.qualities[0]} to {self.qualities[-1]}"
-            raise ArgumentError(
-                f"{self.name}: the quality is {quality!r}; it must be an integer from {limits}"
-            )
+            raise ArgumentError(f"{self.name}: the quality is {quality!r}; it must be an integer from {limits}")
         image = Image.fromarray(np.ascontiguousarray(from_image(pixels).pixels))
         buffer = io.BytesIO()
         try:

@@ -50,7 +50,9 @@ class Model:
         self.threads = _checked_threads(threads)
         try:
             arrays = {key.removeprefix("tables."): value for key, value in file.arrays.items()}
-            self.tables = Tables.from_arrays({key: _native_order(arrays[key]) for key in ("first", "sizes", "frequencies")})
+            self.tables = Tables.from_arrays(
+                {key: _native_order(arrays[key]) for key in ("first", "sizes", "frequencies")}
+            )
             self._z_rows = np.asarray(file.arrays["z_rows"])
             self.latent = int(file.config["latent"])
             self.halo = int(file.config["halo"])
@@ -158,7 +160,9 @@ def read_model_file(name_or_path: str | os.PathLike[str]) -> ModelFile:
         data = path.read_bytes()
     except (OSError, ValueError):
         known = ", ".join(shipped) or "none"
-        raise ModelError(f"there is no model {str(name_or_path)!r}; name a .itgm file or a shipped model: {known}") from None
+        raise ModelError(
+            f"there is no model {str(name_or_path)!r}; name a .itgm file or a shipped model: {known}"
+        ) from None
     try:
         return modelfile.read(data)
     except ModelError as error:
@@ -191,4 +195,6 @@ def model_for(model_id: bytes, threads: int | None = None) -> Model:
         if model.model_id == model_id:
             return model
     known = ", ".join(f"{name} ({load_model(name, threads).model_id.hex()})" for name in shipped_models()) or "none"
-    raise ModelError(f"the file needs model {model_id.hex()}, which is not installed (installed: {known}); name its .itgm file")
+    raise ModelError(
+        f"the file needs model {model_id.hex()}, which is not installed (installed: {known}); name its .itgm file"
+    )

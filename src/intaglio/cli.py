@@ -59,7 +59,9 @@ def encode(
 @app.command()
 def decode(
     coded: Annotated[Path, typer.Argument(help="The .itg file.")],
-    output: Annotated[Path, typer.Argument(help="Picture to write; its ending says the kind (.png, .webp, .jpg, ...).")],
+    output: Annotated[
+        Path, typer.Argument(help="Picture to write; its ending says the kind (.png, .webp, .jpg, ...).")
+    ],
     model: Model = None,
     threads: Threads = None,
     max_pixels: Annotated[int | None, typer.Option(help="Refuse larger pictures; default 268435456.")] = None,
@@ -108,7 +110,9 @@ def models(
     rows: list[dict[str, Any]] = []
     for name, path in bundle.shipped_models().items():
         file = bundle.read_model_file(name)
-        rows.append({"name": name, "id": file.model_id.hex(), "bytes": path.stat().st_size, "record": dict(file.record)})
+        rows.append(
+            {"name": name, "id": file.model_id.hex(), "bytes": path.stat().st_size, "record": dict(file.record)}
+        )
     if as_json:
         typer.echo(json.dumps(rows))
         return

@@ -30,8 +30,9 @@ ModelName = str | os.PathLike[str] | Model
 class Info:
     """What the header of an .itg file says.
 
-    width, height in pixels; channels 1 (grey) or 3 (RGB); depth in bits per sample; quality 1..100; model_id: 8 hexadecimal
-    digits; model: the shipped model of that id, or None; tiles: their number; size: bytes of the file; bpp: bits per pixel.
+    width, height in pixels; channels 1 (grey) or 3 (RGB); depth in bits per sample; quality 1..100; model_id: 8
+    hexadecimal digits; model: the shipped model of that id, or None; tiles: their number; size: bytes of the file;
+    bpp: bits per pixel.
     """
 
     version: int
@@ -53,8 +54,8 @@ def encode(
     """The picture as .itg bytes.
 
     image: a PIL image, or uint8 (H,W,3) RGB or (H,W) grey; what has to be converted first is said by a UserWarning.
-    quality: 1..100, rounded to halves. model: a shipped model's name, the path of a .itgm file, or a loaded model. threads:
-    for the networks, default all cores. Raises ArgumentError, ImageError, ModelError.
+    quality: 1..100, rounded to halves. model: a shipped model's name, the path of a .itgm file, or a loaded model.
+    threads: for the networks, default all cores. Raises ArgumentError, ImageError, ModelError.
     """
     rate = quality_to_rate(quality)
     picture = images.from_image(image)
@@ -95,23 +96,16 @@ def decode(
 ) -> Pixels:
     """The picture of .itg bytes, uint8 (H,W,3) RGB or (H,W) grey.
 
-    model: by default the shipped model that the file names. threads: for the networks, default all cores. Raises FormatError
-    for damaged data or more than `max_pixels`, ModelError if the model is missing or another one.
+    model: by default the shipped model that the file names. threads: for the networks, default all cores. Raises
+    FormatError for damaged data or more than `max_pixels`, ModelError if the model is missing or another one.
     """
     coded = container.read(data, max_pixels)
     header = coded.header
-    runner = model_for(header.model_id, threads) if model is None else _model(model, threads)
-    if runner.model_id != header.model_id:
-        raise ModelError(
-            f"the file needs model {header.model_id.hex()}; {runner.name!r} is {runner.model_id.hex()}: name the right one"
-        )
+    runner = _decoder(header, model, threads)
     boxes = container.tile_grid(header)
     plane = _decode_latents(coded, boxes, runner)
     pixels = np.concatenate(
-        [
-            np.concatenate([_synthesise(plane, box, header.rate, runner) for box in row], axis=1)
-            for row in _rows(boxes)
-        ]
+        [np.concatenate([_synthesise(plane, box, header.rate, runner) for box in row], axis=1) for row in _rows(boxes)]
     )[: header.height, : header.width]
     if header.channels == 1:
         return _grey(pixels)
@@ -119,9 +113,9 @@ def decode(
 
 
 def decode_latents(data: bytes, *, model: ModelName | None = None, threads: int | None = None) -> Floats:
-    """y_hat of .itg bytes, float32 (1,M,h,w) on the grid of the padded picture; arguments and errors as for `decode`."""
+    """y_hat of .itg bytes, float32 (1,M,h,w) on the padded picture's grid; arguments and errors as for `decode`."""
     coded = container.read(data)
-    runner = model_for(coded.header.model_id, threads) if model is None else _model(model, threads)
+    runner = _decoder(coded.header, model, threads)
     return _decode_latents(coded, container.tile_grid(coded.header), runner)
 
 
@@ -147,6 +141,18 @@ def info(data: bytes) -> Info:
 
 def _model(model: ModelName, threads: int | None) -> Model:
     return model if isinstance(model, Model) else load_model(model, threads)
+
+
+def _decoder(header: Header, model: ModelName | None, threads: int | None) -> Model:
+    """The model that a file names: the one given, or a shipped one."""
+    if model is None:
+        return model_for(header.model_id, threads)
+    given = _model(model, threads)
+    if given.model_id != header.model_id:
+        raise ModelError(
+            f"the file needs model {header.model_id.hex()}; {given.name!r} is {given.model_id.hex()}: name the other"
+        )
+    return given
 
 
 def _header(pixels: Pixels, rate: int, model: Model) -> Header:

@@ -6,6 +6,7 @@ Latents are float32 arrays (1, M, H, W); they travel as int32 symbols with the u
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +59,7 @@ class _Frozen(Coder[Floats]):
     def empty_y(self, side: Floats) -> Floats:
         return np.zeros((1, self.channels, side.shape[2], side.shape[3]), np.float32)
 
-    def gaussian(self, y: Floats | None, y_hat: Floats, params: tuple[Floats, Floats], step: int) -> Floats:
+    def gaussian(self, y: Floats | None, y_hat: Floats, params: tuple[Floats, Any], step: int) -> Floats:
         loc, index = params
         symbols = None if y is None else quantise(take(y, step) - loc)
         return place(y_hat, self._code(symbols, index.astype(np.uint8)) + loc, step)
@@ -86,7 +87,9 @@ class Round(_Given):
 
 
 class Encode(_Given):
-    """Rounds and collects the slices; `finish()` returns the coded bytes (rANS is a stack: it codes backwards, at the end)."""
+    """Rounds and collects the slices; `finish()` returns the coded bytes (rANS is a stack: it codes backwards, at the
+    end).
+    """
 
     def __init__(self, channels: int, tables: Tables) -> None:
         super().__init__(channels)
@@ -103,7 +106,7 @@ class Encode(_Given):
 
 
 class Decode(_Frozen):
-    """Pulls the slices from a payload; `finish()` checks that it ended where and how it must (FormatError otherwise)."""
+    """Pulls the slices from a payload; `finish()` checks that it ended where and how it must (else FormatError)."""
 
     def __init__(self, channels: int, tables: Tables, payload: bytes, z_grid: tuple[int, int]) -> None:
         super().__init__(channels)

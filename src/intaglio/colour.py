@@ -61,9 +61,7 @@ def _split(image: Image.Image, notices: list[str]) -> tuple[Image.Image, Image.I
         bands = image.split()
         return (bands[0] if image.mode == "LA" else Image.merge("RGB", bands[:3])), bands[-1]
     if image.mode not in ("L", "RGB", "CMYK", "LAB"):
-        raise ImageError(
-            f"samples of mode {image.mode} are refused; convert the picture to 8 or 16 bits first"
-        )
+        raise ImageError(f"samples of mode {image.mode} are refused; convert the picture to 8 or 16 bits first")
     return image, None
 
 

@@ -169,9 +169,7 @@ class _Cursor:
 
     def cut_short(self, what: str) -> FormatError:
         """The error for data that end before `what` does."""
-        return FormatError(
-            f"the .itg data are cut short: they end after {len(self.data)} bytes, inside {what}"
-        )
+        return FormatError(f"the .itg data are cut short: they end after {len(self.data)} bytes, inside {what}")
 
     def take(self, count: int, what: str) -> memoryview:
         """The next `count` bytes, which belong to `what`; no copy."""
@@ -320,9 +318,7 @@ def _view(data: bytes | bytearray | memoryview) -> memoryview:
 
 def _check_bytes(what: str, content: bytes) -> None:
     if not isinstance(content, bytes) or len(content) > MAX_VARINT:
-        raise ArgumentError(
-            f"{what} is {type(content).__name__}; it must be bytes, at most {MAX_VARINT} of them"
-        )
+        raise ArgumentError(f"{what} is {type(content).__name__}; it must be bytes, at most {MAX_VARINT} of them")
 
 
 def _is_int(value: object, low: int, high: int | None) -> bool:

@@ -65,9 +65,7 @@ class Picture:
     notices: tuple[str, ...] = ()
 
 
-def load(
-    source: str | os.PathLike[str] | bytes | bytearray | memoryview, max_pixels: int = MAX_PIXELS
-) -> Picture:
+def load(source: str | os.PathLike[str] | bytes | bytearray | memoryview, max_pixels: int = MAX_PIXELS) -> Picture:
     """Picture in a file (a path) or in the bytes of one.
 
     Pictures of more than `max_pixels` pixels are refused before they are decoded. Raises ImageError, in one
@@ -118,9 +116,7 @@ def pad_to_multiple(array: np.ndarray, multiple: int) -> np.ndarray:
     """
     if array.ndim != 3 or 0 in array.shape or multiple < 1:
         wanted = "it must be (H,W,C), not empty, and the multiple 1 or more"
-        raise ArgumentError(
-            f"cannot pad an array of shape {array.shape} to multiples of {multiple}; {wanted}"
-        )
+        raise ArgumentError(f"cannot pad an array of shape {array.shape} to multiples of {multiple}; {wanted}")
     below, right = -array.shape[0] % multiple, -array.shape[1] % multiple
     return np.pad(array, ((0, below), (0, right), (0, 0)), mode="edge") if below or right else array
 

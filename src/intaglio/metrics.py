@@ -57,14 +57,9 @@ def ms_ssim(a: np.ndarray, b: np.ndarray) -> float:
     _check_pair(a, b)
     if min(a.shape[:2]) < MS_SSIM_MIN_SIDE:
         size = f"{a.shape[1]}x{a.shape[0]}"
-        raise ArgumentError(
-            f"MS-SSIM needs sides of {MS_SSIM_MIN_SIDE} pixels or more; the picture is {size}"
-        )
+        raise ArgumentError(f"MS-SSIM needs sides of {MS_SSIM_MIN_SIDE} pixels or more; the picture is {size}")
     planes = 1 if a.ndim == 2 else 3
-    pairs = (
-        (a.reshape(*a.shape[:2], planes)[..., c], b.reshape(*b.shape[:2], planes)[..., c])
-        for c in range(planes)
-    )
+    pairs = ((a.reshape(*a.shape[:2], planes)[..., c], b.reshape(*b.shape[:2], planes)[..., c]) for c in range(planes))
     return float(np.mean([_ms_ssim_plane(x.astype(np.float32), y.astype(np.float32)) for x, y in pairs]))
 
 
@@ -109,13 +104,9 @@ def _curve(points: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Rates and qualities of a curve, by rising quality."""
     curve = np.asarray(points, dtype=np.float64)
     if curve.ndim != 2 or curve.shape[1] != 2 or len(curve) < 2:
-        raise ArgumentError(
-            f"the {name} curve has shape {curve.shape}; it must be (n, 2) with n of 2 or more"
-        )
+        raise ArgumentError(f"the {name} curve has shape {curve.shape}; it must be (n, 2) with n of 2 or more")
     if not np.isfinite(curve).all() or curve[:, 0].min() <= 0:
-        raise ArgumentError(
-            f"the {name} curve has a rate that is not positive, or a value that is not finite"
-        )
+        raise ArgumentError(f"the {name} curve has a rate that is not positive, or a value that is not finite")
     curve = curve[np.argsort(curve[:, 1])]
     if np.diff(curve[:, 1]).min() <= 0:
         raise ArgumentError(f"the {name} curve has two points of the same quality; leave one out")

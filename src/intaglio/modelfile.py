@@ -1,7 +1,7 @@
 """Model files (.itgm): bytes <-> graphs, arrays, configuration and training record; runs nothing.
 
-Layout, little-endian: magic `8B 49 54 47 4D` (0x8B "ITGM"), version u8 (0), u32 length of a JSON header, the header, the
-blobs it describes back to back, SHA-256 of everything before. Graphs are ONNX, checked by `intaglio.onnxgraph`.
+Layout, little-endian: magic `8B 49 54 47 4D` (0x8B "ITGM"), version u8 (0), u32 length of a JSON header, the header,
+the blobs it describes back to back, SHA-256 of everything before. Graphs are ONNX, checked by `intaglio.onnxgraph`.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ _DIGEST = 32
 class ModelFile:
     """What a model file holds.
 
-    name: the model's registry name. graphs: ONNX bytes by name, ENCODING_GRAPHS and DECODING_GRAPHS. arrays: integer tables
-    by name. config: what the codec must know of the network (JSON values). record: how it was trained (JSON values).
+    name: the model's registry name. graphs: ONNX bytes by name, ENCODING_GRAPHS and DECODING_GRAPHS. arrays: integer
+    tables by name. config: what the codec must know of the network (JSON values). record: how it was trained (JSON
+    values).
     """
 
     name: str
@@ -86,7 +87,7 @@ def write(model: ModelFile) -> bytes:
 
 
 def read(data: bytes) -> ModelFile:
-    """Inverse of `write`. Raises ModelError unless the bytes are a whole, undamaged model file with known graphs only."""
+    """Inverse of `write`. Raises ModelError unless the bytes are a whole, undamaged model file of known graphs."""
     body = _checked_body(data)
     size = _PREFIX.unpack_from(body)[2]
     start = _PREFIX.size + size

@@ -10,8 +10,33 @@ from collections.abc import Iterator
 from intaglio.errors import ModelError
 
 OPERATORS = frozenset(
-    "Abs Add Cast Clip Concat Constant Conv DepthToSpace Div Exp Floor Gather GatherND LeakyRelu Log MatMul Mul "
-    "Relu Reshape Sign Slice Split Sub Transpose Unsqueeze".split()
+    [
+        "Abs",
+        "Add",
+        "Cast",
+        "Clip",
+        "Concat",
+        "Constant",
+        "Conv",
+        "DepthToSpace",
+        "Div",
+        "Exp",
+        "Floor",
+        "Gather",
+        "GatherND",
+        "LeakyRelu",
+        "Log",
+        "MatMul",
+        "Mul",
+        "Relu",
+        "Reshape",
+        "Sign",
+        "Slice",
+        "Split",
+        "Sub",
+        "Transpose",
+        "Unsqueeze",
+    ]
 )
 _MODEL_GRAPH, _MODEL_FUNCTIONS = 7, 25
 _GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_SPARSE = 1, 5, 15

@@ -24,8 +24,8 @@ GROUPS = 4  # channel groups, and as many positions in a 2x2 cell
 class Step(Protocol[Array]):
     """One context step: from what is known so far to the mean and table row of its own subset of y."""
 
-    def __call__(self, side: Array, y_hat: Array, rate: Any) -> tuple[Array, Array]:
-        """Returns `loc` and `index`, each (B, M, H/2, W/2), the layout of `Coder.take`."""
+    def __call__(self, side: Array, y_hat: Array, rate: Any, /) -> tuple[Array, Any]:
+        """Returns `loc` and `index`, each (B, M, H/2, W/2): the channels in order, each group at its position."""
         ...
 
 
@@ -34,19 +34,19 @@ class Net(Protocol[Array]):
 
     @property
     def context_steps(self) -> Sequence[Step[Array]]: ...
-    def analysis(self, x: Array, rate: Any) -> Array:
-        """Picture to y, (B, M, H, W)."""
+    def analysis(self, x: Any, rate: Any, /) -> Array:
+        """Picture to y, (B, M, H, W). What a picture is, is the net's affair."""
         ...
 
-    def hyper_analysis(self, y: Array, rate: Any) -> Array:
+    def hyper_analysis(self, y: Array, rate: Any, /) -> Array:
         """y to z, (B, C, H/4, W/4)."""
         ...
 
-    def z_rows(self, rate: Any) -> Array:
+    def z_rows(self, rate: Any, /) -> Array:
         """Row of the scale table for each channel of z, broadcastable to z."""
         ...
 
-    def hyper_synthesis(self, z_hat: Array, rate: Any) -> Array:
+    def hyper_synthesis(self, z_hat: Array, rate: Any, /) -> Array:
         """z_hat to side information on the grid of y."""
         ...
 
@@ -63,14 +63,17 @@ class Coder(ABC, Generic[Array]):
         """y_hat before the first step: zeros, (B, M, H, W)."""
 
     @abstractmethod
-    def gaussian(self, y: Array | None, y_hat: Array, params: tuple[Array, Array], step: int) -> Array:
-        """Handles the subset of y that context step `step` codes; `params` are its loc and index; returns y_hat with it."""
+    def gaussian(self, y: Array | None, y_hat: Array, params: tuple[Array, Any], step: int) -> Array:
+        """Handles the subset of y that context step `step` codes; `params` are its loc and index; returns y_hat with
+        it.
+        """
 
 
-def latents(net: Net[Array], x: Array | None, rate: Any, coder: Coder[Array]) -> Array:
+def latents(net: Net[Array], x: Any, rate: Any, coder: Coder[Array]) -> Array:
     """Walks `net` and returns y_hat, (B, M, H, W). `x` is the picture, or None while decoding.
 
-    `rate` is the step 0..198 of the quality scale. The picture is `net.synthesis(y_hat, rate)`; encoding never needs it.
+    `rate` is the step 0..198 of the quality scale. The picture is `net.synthesis(y_hat, rate)`; encoding never needs
+    it.
     """
     y = None if x is None else net.analysis(x, rate)
     z = None if y is None else net.hyper_analysis(y, rate)

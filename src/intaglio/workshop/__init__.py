@@ -1,1 +1,3 @@
-"""The workshop: everything that needs PyTorch (models, training, export). Install it with `pip install intaglio[train]`."""
+"""The workshop: everything that needs PyTorch (models, training, export). Install it with `pip install
+intaglio[train]`.
+"""

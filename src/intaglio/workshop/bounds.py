@@ -1,4 +1,4 @@
-"""Functions whose gradient is not their derivative: bounds that can be left again, and rounding that passes gradients."""
+"""Functions whose gradient is not their derivative: bounds that can be left again, rounding that passes gradients."""
 
 from __future__ import annotations
 

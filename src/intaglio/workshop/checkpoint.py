@@ -52,7 +52,9 @@ def _shards(state: State, limit: int | None) -> list[State]:
 
 
 def load(folder: Path) -> tuple[State, dict[str, Any]]:
-    """State and record of the checkpoint in `folder`. Raises ArgumentError if there is none, ModelError if it is damaged."""
+    """State and record of the checkpoint in `folder`. Raises ArgumentError if there is none, ModelError if it is
+    damaged.
+    """
     try:
         index = json.loads((folder / _INDEX).read_text())
     except FileNotFoundError:

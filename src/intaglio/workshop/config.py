@@ -12,7 +12,7 @@ from intaglio.errors import ArgumentError
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    import tomli as tomllib
+    import tomli as tomllib  # type: ignore[import-not-found]
 
 Section = TypeVar("Section")
 

@@ -98,8 +98,8 @@ class Batches:
 def patch_statistics(pictures: list[Pixels], patch: int, keep: int) -> tuple[Tensor, Tensor]:
     """The KLT of patches: eigenvectors (keep, 3*patch*patch) and standard deviations (keep,), by falling variance.
 
-    Patches lie on a grid, hold samples in 0..1 less 1/2, and run over (colour, row, column). The second moment is taken about
-    zero, as the transform has no bias.
+    Patches lie on a grid, hold samples in 0..1 less 1/2, and run over (colour, row, column). The second moment is
+    taken about zero, as the transform has no bias.
     """
     total = torch.zeros(3 * patch * patch, 3 * patch * patch, dtype=torch.float64)
     count = 0

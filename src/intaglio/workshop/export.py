@@ -76,9 +76,7 @@ def graph_modules(model: Photo) -> dict[str, tuple[nn.Module, dict[str, Tensor]]
     config = model.config
     y, side = torch.zeros(1, config.latent, 8, 12), torch.zeros(1, config.side, 8, 12)
     first, *later = model.context_steps
-    steps = {
-        f"context_{number}": (StepGraph(step), {"side": side, "y_hat": y}) for number, step in enumerate(later, 1)
-    }
+    steps = {f"context_{number}": (StepGraph(step), {"side": side, "y_hat": y}) for number, step in enumerate(later, 1)}
     return {
         "analysis": (AnalysisGraph(model), {"pixels": torch.zeros(1, 128, 192, 3, dtype=torch.uint8)}),
         "hyper_analysis": (model.hyper_analysis_net, {"y": y}),
@@ -130,7 +128,7 @@ def _strip(model: onnx.ModelProto) -> None:
 
 
 def _halve(model: onnx.ModelProto) -> None:
-    """Stores large float initialisers in 16 bits and widens them by a Cast, which is folded when the graph is loaded."""
+    """Stores large float initialisers in 16 bits and widens them by a Cast, folded when the graph is loaded."""
     casts = []
     for tensor in model.graph.initializer:
         values = numpy_helper.to_array(tensor)
@@ -154,7 +152,7 @@ def integer_tables(model: Photo) -> dict[str, np.ndarray]:
 
 def model_file(model: Photo, name: str, record: dict[str, Any]) -> ModelFile:
     """The model as a model file; rounds its weights to what the file stores."""
-    model = model.float().eval().to(memory_format=torch.contiguous_format)
+    model = model.float().eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     round_weights(model)
     graphs = {part: to_onnx(module, inputs) for part, (module, inputs) in graph_modules(model).items()}
     config = asdict(model.config) | {"halo": HALO}

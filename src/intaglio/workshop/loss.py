@@ -19,7 +19,9 @@ class RateDistortion:
     lmbda: Tensor  # weight of mse against bpp
 
     def loss(self) -> Tensor:
-        """Scalar: mean of `(R + lambda D) / sqrt(lambda)`; the root keeps the gradients of all qualities alike in size."""
+        """Scalar: mean of `(R + lambda D) / sqrt(lambda)`; the root keeps the gradients of all qualities alike in
+        size.
+        """
         return ((self.bpp + self.lmbda * self.mse) / torch.sqrt(self.lmbda)).mean()
 
 

@@ -14,7 +14,9 @@ _LINEAR = 12.0  # beyond it the cost grows linearly, as an escape's does
 
 
 def log_tail(a: Tensor) -> Tensor:
-    """Natural log of the standard normal's tail `Q(a)` for a >= 2, by its asymptotic series (Abramowitz, Stegun 26.2.12)."""
+    """Natural log of the standard normal's tail `Q(a)` for a >= 2, by its asymptotic series (Abramowitz, Stegun
+    26.2.12).
+    """
     inverse = 1.0 / (a * a)
     series = 1.0 - inverse * (1.0 - inverse * (3.0 - 15.0 * inverse))
     return -0.5 * a * a - torch.log(a) - 0.5 * math.log(2.0 * math.pi) + torch.log(series)
@@ -23,9 +25,10 @@ def log_tail(a: Tensor) -> Tensor:
 def gaussian_bits(value: Tensor, index: Tensor) -> Tensor:
     """Bits of `value` (a latent minus its mean, any shape) under N(0, s) discretised to unit cells.
 
-    `index` (same shape, real) is the position of s on the logarithmic grid of `intaglio.scales`. The cell's probability is the
-    difference of two upper tails of |value|, which is stable (Ballé et al. 2018); from 5 standard deviations on its logarithm is
-    taken from the tail's series, from 12 on it is continued linearly, so that the gradient neither dies nor explodes.
+    `index` (same shape, real) is the position of s on the logarithmic grid of `intaglio.scales`. The cell's
+    probability is the difference of two upper tails of |value|, which is stable (Ballé et al. 2018); from 5 standard
+    deviations on its logarithm is taken from the tail's series, from 12 on it is continued linearly, so that the
+    gradient neither dies nor explodes.
     """
     inverse_scale = torch.exp(-LOG_STEP * index) / SCALE_MIN
     distance = value.abs()

@@ -28,7 +28,7 @@ def read(path: str | Path) -> ModelFile:
 
 
 def weights(file: ModelFile, model: Photo) -> dict[str, Tensor]:
-    """A state dictionary for `model` from the graphs' named initialisers; raises ModelError naming what does not fit."""
+    """A state dictionary for `model` from the graphs' named initialisers. Raises ModelError naming what is missing."""
     wanted = model.state_dict()
     found: dict[str, Tensor] = {}
     for graph, data in file.graphs.items():
@@ -42,5 +42,7 @@ def weights(file: ModelFile, model: Photo) -> dict[str, Tensor]:
     found["z_index.anchors"] = torch.from_numpy(file.arrays["z_rows"][rows].astype(np.float32))
     for name, value in wanted.items():
         if name not in found or found[name].shape != value.shape:
-            raise ModelError(f"model file {file.name!r} has no {name} of shape {tuple(value.shape)}; is it the same model?")
+            raise ModelError(
+                f"model file {file.name!r} has no {name} of shape {tuple(value.shape)}; is it the same model?"
+            )
     return found

@@ -35,7 +35,7 @@ class Trainer:
         self.config, self.options = config, config.train
         self.fabric = Fabric(accelerator=self.options.accelerator, devices=1, precision=self.options.precision)  # type: ignore[arg-type]
         torch.manual_seed(self.options.seed)
-        self.model = models.build(config.model, **config.model_fields).to(memory_format=torch.channels_last)
+        self.model = models.build(config.model, **config.model_fields).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model.to(self.fabric.device)
         self.average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
         linear, rest = [], []
@@ -96,7 +96,7 @@ class Trainer:
     def _update_average(self) -> None:
         weight = 1.0 - min(self.options.ema, (1.0 + self.step) / (10.0 + self.step))
         current = self.model.state_dict()
-        torch._foreach_lerp_(list(self.average.values()), [current[name] for name in self.average], weight)
+        torch._foreach_lerp_(list(self.average.values()), [current[name] for name in self.average], weight)  # type: ignore[attr-defined]
 
     def averaged(self) -> Photo:
         """A float32 copy of the model with the averaged weights, in evaluation mode."""
@@ -124,7 +124,9 @@ class Trainer:
         """Goes on from the checkpoint in the run's folder."""
         state, record = checkpoint.load(Path(self.options.out))
         self.model.load_state_dict(checkpoint.under("model.", state))
-        self.average = {name: value.to(self.fabric.device) for name, value in checkpoint.under("average.", state).items()}
+        self.average = {
+            name: value.to(self.fabric.device) for name, value in checkpoint.under("average.", state).items()
+        }
         checkpoint.restore_optimizer(self.optimizer, state)
         torch.set_rng_state(state["random"])
         self.step, self.seconds = record["step"], record["seconds"]
@@ -166,7 +168,11 @@ class _Meter:
 
 def _log(trainer: Trainer, meter: _Meter, file: Path) -> None:
     state: dict[str, Any] = {"step": trainer.step, "minutes": round(trainer.seconds / 60.0, 2)}
-    row = state | meter.row() | {"lr": trainer.learning_rate(), "norm": round(trainer.norm, 3), "skipped": trainer.skipped}
+    row = (
+        state
+        | meter.row()
+        | {"lr": trainer.learning_rate(), "norm": round(trainer.norm, 3), "skipped": trainer.skipped}
+    )
     with file.open("a") as log:
         log.write(json.dumps(row) + "\n")
     print(
@@ -177,13 +183,12 @@ def _log(trainer: Trainer, meter: _Meter, file: Path) -> None:
     )
 
 
-def train(
-    config: RunConfig, resume: bool = False, start: Path | None = None, shard_bytes: int | None = None
-) -> None:
-    """Runs `config` to its end; from the checkpoint in its folder on if `resume`, from a model file's weights if `start`.
+def train(config: RunConfig, resume: bool = False, start: Path | None = None, shard_bytes: int | None = None) -> None:
+    """Runs `config` to its end; from the checkpoint in its folder on if `resume`, from a model file's weights if
+    `start`.
 
-    Writes to the run's folder: the checkpoint, `log.jsonl`, `validation.csv` and `validation.png`. Raises ArgumentError if the
-    configuration, its folders or the checkpoint cannot be used.
+    Writes to the run's folder: the checkpoint, `log.jsonl`, `validation.csv` and `validation.png`. Raises
+    ArgumentError if the configuration, its folders or the checkpoint cannot be used.
     """
     trainer = Trainer(config)
     out = Path(config.train.out)

@@ -11,7 +11,9 @@ MODELS = {"photo": (Photo, PhotoConfig)}
 
 
 def build(name: str, **config: Any) -> Photo:
-    """The model called `name`, built from its configuration's fields. Raises ArgumentError on an unknown name or field."""
+    """The model called `name`, built from its configuration's fields. Raises ArgumentError on an unknown name or
+    field.
+    """
     if name not in MODELS:
         raise ArgumentError(f"model {name!r} is unknown; the models are: {', '.join(MODELS)}")
     model, make_config = MODELS[name]

@@ -1,9 +1,9 @@
 """`photo`: colour or grey photographs at every quality, from one network that decodes with about 12 kMAC per pixel.
 
 Each pixel counts once per multiplication: a k x k convolution from I to O channels on a grid at 1/s of the picture's
-scale costs k k I O / s^2. Papers: the linear path and its start, Goyal 2001 (transform coding; KLT); hyperprior and mean,
-Ballé et al. 2018 and Minnen et al. 2018; four-step context over channel groups and 2x2 positions, Li et al. 2023 (DCVC-DC);
-asymmetric transforms with a light synthesis, Yang and Mandt 2023 (shallow-NTC).
+scale costs k k I O / s^2. Papers: the linear path and its start, Goyal 2001 (transform coding; KLT); hyperprior and
+mean, Ballé et al. 2018 and Minnen et al. 2018; four-step context over channel groups and 2x2 positions, Li et al.
+2023 (DCVC-DC); asymmetric transforms with a light synthesis, Yang and Mandt 2023 (shallow-NTC).
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from intaglio.workshop.layers import RateTable, Residual, conv3, down2, zero
 PATCH = 16  # y lives at 1/16 of the picture's scale
 LOC_STEPS = 16  # means are multiples of 1/16
 CONTEXT_LIMIT = 127.0  # the context sees y_hat rounded and clamped to 8 bits
-CORRECTION = 0.1  # unit of what the networks add to the linear path: keeps one Adam step well below one quantisation step
+CORRECTION = (
+    0.1  # unit of what the networks add to the linear path: keeps one Adam step well below one quantisation step
+)
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,9 @@ class PhotoConfig:
 
 
 def unit_gain(anchors: int) -> Tensor:
-    """(anchors, 1): log of the gain on y that theory asks for, `255 sqrt(lmbda) / 5.1`, for an orthonormal transform of 0..1."""
+    """(anchors, 1): log of the gain on y that theory asks for, `255 sqrt(lmbda) / 5.1`, for an orthonormal transform
+    of 0..1.
+    """
     rates = torch.linspace(0.0, MAX_RATE, anchors).tolist()
     return torch.tensor([[0.5 * math.log(rate_to_lmbda(rate)) + math.log(255.0 / 5.1)] for rate in rates])
 
@@ -133,7 +137,7 @@ class HyperSynthesis(nn.Module):
 
 
 class ContextStep(nn.Module):
-    """side (B,S,h,w) and y_hat so far (B,M,h,w) to loc and index (B,M,h/2,w/2) of the subset that step `number` codes."""
+    """side (B,S,h,w) and y_hat so far (B,M,h,w) to loc and index (B,M,h/2,w/2) of the subset of step `number`."""
 
     def __init__(self, config: PhotoConfig, number: int) -> None:
         super().__init__()
