@@ -18,11 +18,13 @@ from intaglio.errors import ArgumentError, IntaglioError, ModelError
 from intaglio.modelfile import ModelFile
 from intaglio.quality import RATES
 from intaglio.rans import Tables
+from intaglio.traversal import GROUPS
 
 Floats = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
 LATENT_SCALE = 16  # pixels per latent
 HYPER_SCALE = 4  # latents per hyper-latent
+MAX_COUNT = 4096  # latent channels, or latents of halo, of any model of ours
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,15 @@ class Window:
 
     pixels: Pixels
     keep: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a graph has to return: dtype, shape (None: any side), and no value beyond `limit` on either side of 0."""
+
+    dtype: type[np.generic]
+    shape: tuple[int | None, ...]
+    limit: float = 2.0**24  # float32 holds all integers up to there; NaN and infinity are beyond it
 
 
 class Model:
@@ -53,36 +64,46 @@ class Model:
             self.tables = Tables.from_arrays(
                 {key: _native_order(arrays[key]) for key in ("first", "sizes", "frequencies")}
             )
-            self._z_rows = np.asarray(file.arrays["z_rows"])
-            self.latent = int(file.config["latent"])
-            self.halo = int(file.config["halo"])
-        except (KeyError, TypeError, ValueError, IntaglioError) as error:
+            self._z_rows = _checked_rows(file.arrays["z_rows"], len(self.tables))
+            self.latent = _count(file.config["latent"], 1)
+            self.halo = _count(file.config["halo"], 0)
+            if self.latent % GROUPS:
+                raise ValueError(f"{self.latent} latent channels do not make {GROUPS} groups")
+        except KeyError as error:
+            raise ModelError(f"model {file.name!r} does not fit together: it has no {error}") from None
+        except (TypeError, ValueError, IntaglioError) as error:
             raise ModelError(f"model {file.name!r} does not fit together: {error}") from None
-        if self._z_rows.shape[:1] != (RATES,) or self._z_rows.ndim != 2 or self._z_rows.max() >= len(self.tables):
-            raise ModelError(f"model {file.name!r} does not fit together: its table rows for z are wrong")
         self._sessions: dict[str, onnxruntime.InferenceSession] = {}
         self._lock = threading.Lock()
 
-    def _run(self, graph: str, inputs: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
+    def run(self, graph: str, inputs: dict[str, NDArray[Any]], *outputs: Output) -> list[NDArray[Any]]:
+        """Runs one graph; a model file is hostile input, so what it returns is held against `outputs` (ModelError)."""
         with self._lock:
             session = self._sessions.get(graph)
             if session is None:
                 session = self._sessions[graph] = _session(self.file.graphs[graph], self.threads)
         wanted = {item.name for item in session.get_inputs()}
         try:
-            return session.run(None, {name: value for name, value in inputs.items() if name in wanted})  # type: ignore[return-value]
+            found: list[Any] = list(session.run(None, {key: value for key, value in inputs.items() if key in wanted}))
         except Exception as error:  # ONNX Runtime raises classes of its own that derive from Exception alone
             raise ModelError(f"graph {graph!r} of model {self.name!r} failed: {_first_line(error)}") from None
+        if len(found) != len(outputs) or not all(map(_fits, found, outputs)):
+            raise ModelError(f"graph {graph!r} of model {self.name!r} returned what is no output of such a graph")
+        return found
 
     def analysis(self, x: Window, rate: int) -> Floats:
         """Picture to y, float32 (1, M, h, w)."""
-        (y,) = self._run("analysis", {"pixels": x.pixels[None], "rate": _rate(rate)})
+        grid = x.pixels.shape[0] // LATENT_SCALE, x.pixels.shape[1] // LATENT_SCALE
+        output = Output(np.float32, (1, self.latent, *grid))
+        (y,) = self.run("analysis", {"pixels": x.pixels[None], "rate": _rate(rate)}, output)
         top, left, height, width = x.keep
         return np.ascontiguousarray(y[:, :, top : top + height, left : left + width])
 
     def hyper_analysis(self, y: Floats, rate: int) -> Floats:
         """y to z, float32 (1, C, h/4, w/4)."""
-        return self._run("hyper_analysis", {"y": y, "rate": _rate(rate)})[0]
+        grid = y.shape[2] // HYPER_SCALE, y.shape[3] // HYPER_SCALE
+        output = Output(np.float32, (1, self._z_rows.shape[1], *grid))
+        return self.run("hyper_analysis", {"y": y, "rate": _rate(rate)}, output)[0]
 
     def z_rows(self, rate: int) -> Floats:
         """Table row of each channel of z, (1, C, 1, 1)."""
@@ -90,7 +111,8 @@ class Model:
 
     def hyper_synthesis(self, z_hat: Floats, rate: int) -> Floats:
         """z_hat to side information, float32 (1, S, h, w)."""
-        return self._run("hyper_synthesis", {"z_hat": z_hat, "rate": _rate(rate)})[0]
+        output = Output(np.float32, (1, None, HYPER_SCALE * z_hat.shape[2], HYPER_SCALE * z_hat.shape[3]))
+        return self.run("hyper_synthesis", {"z_hat": z_hat, "rate": _rate(rate)}, output)[0]
 
     @property
     def context_steps(self) -> Sequence[Callable[[Floats, Floats, int], tuple[Floats, NDArray[np.uint8]]]]:
@@ -99,7 +121,8 @@ class Model:
 
     def synthesis(self, y_hat: Floats, rate: int) -> Pixels:
         """y_hat (1, M, h, w) to pixels, uint8 (16h, 16w, 3)."""
-        return self._run("synthesis", {"y_hat": y_hat, "rate": _rate(rate)})[0][0]
+        output = Output(np.uint8, (1, LATENT_SCALE * y_hat.shape[2], LATENT_SCALE * y_hat.shape[3], 3))
+        return self.run("synthesis", {"y_hat": y_hat, "rate": _rate(rate)}, output)[0][0]
 
 
 @dataclass(frozen=True)
@@ -108,8 +131,33 @@ class _Step:
     graph: str
 
     def __call__(self, side: Floats, y_hat: Floats, rate: int) -> tuple[Floats, NDArray[np.uint8]]:
-        loc, index = self.model._run(self.graph, {"side": side, "y_hat": y_hat, "rate": _rate(rate)})
+        shape = 1, self.model.latent, y_hat.shape[2] // 2, y_hat.shape[3] // 2
+        outputs = Output(np.float32, shape), Output(np.uint8, shape, len(self.model.tables) - 1)
+        loc, index = self.model.run(self.graph, {"side": side, "y_hat": y_hat, "rate": _rate(rate)}, *outputs)
         return loc, index
+
+
+def _fits(found: Any, wanted: Output) -> bool:
+    """Whether a graph's output has the dtype, shape and values wanted of it."""
+    if not isinstance(found, np.ndarray) or found.dtype != wanted.dtype or found.ndim != len(wanted.shape):
+        return False
+    if any(side not in (None, got) for side, got in zip(wanted.shape, found.shape, strict=True)):
+        return False
+    return found.size > 0 and bool(
+        found.max() <= wanted.limit and (wanted.dtype == np.uint8 or found.min() >= -wanted.limit)
+    )
+
+
+def _checked_rows(rows: NDArray[Any], tables: int) -> NDArray[Any]:
+    if rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[0] != RATES or not rows.size or rows.max() >= tables:
+        raise ValueError(f"the table rows for z are not uint8 ({RATES}, channels), each below {tables}")
+    return rows
+
+
+def _count(value: object, least: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= MAX_COUNT:
+        raise ValueError(f"{value!r} is not a whole number from {least} to {MAX_COUNT}")
+    return value
 
 
 def _rate(rate: int) -> NDArray[np.int64]:
@@ -140,7 +188,7 @@ def _session(graph: bytes, threads: int) -> onnxruntime.InferenceSession:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # several sessions share the cores
     try:
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # see Model._run
+    except Exception as error:  # see Model.run
         raise ModelError(f"ONNX Runtime refuses a graph of the model file: {_first_line(error)}") from None
 
 
@@ -151,7 +199,13 @@ def shipped_models() -> dict[str, Path]:
 
 
 def read_model_file(name_or_path: str | os.PathLike[str]) -> ModelFile:
-    """The model file of a shipped model's name or of a path. Raises ModelError if there is none or it is damaged."""
+    """The model file of a shipped model's name or of a path. Raises ModelError if there is none or it is damaged,
+    ArgumentError for another type.
+    """
+    if not isinstance(name_or_path, (str, os.PathLike)):
+        raise ArgumentError(
+            f"model is of type {type(name_or_path).__name__}; it must be a name, a path or a loaded model"
+        )
     shipped = shipped_models()
     path = shipped.get(str(name_or_path)) or Path(name_or_path)
     try:
@@ -176,7 +230,7 @@ _CACHE_LOCK = threading.Lock()
 def load_model(name_or_path: str | os.PathLike[str] = "photo", threads: int | None = None) -> Model:
     """A runnable model: a shipped model's name or the path of a .itgm file. Shipped ones are kept for the next call.
 
-    threads: for the networks, default all cores. Raises ModelError.
+    threads: for the networks, default all cores. Raises ModelError, and ArgumentError for a wrong argument.
     """
     name = str(name_or_path)
     if name not in shipped_models():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -32,6 +34,42 @@ def _read(path: Path) -> bytes:
         raise ArgumentError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
+def _check_output(output: Path, source: Path) -> None:
+    """Refuses what could not be written, and what should not be, before the long work rather than after it."""
+    if os.path.isdir(output):
+        raise ArgumentError(f"{output} is a folder; give the name of a file")
+    if not os.path.isdir(os.path.dirname(os.path.realpath(output))):
+        raise ArgumentError(f"{output} cannot be written: its folder does not exist; make it first")
+    if os.path.exists(output) and os.path.exists(source) and os.path.samefile(output, source):
+        raise ArgumentError(f"{output} is the input itself; give another name to write to")
+
+
+class _Bar:
+    """A progress bar on stderr, if that is a terminal; called with the steps done and the steps in all."""
+
+    def __init__(self, label: str) -> None:
+        self._label, self._bar = label, None
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def __call__(self, done: int, total: int) -> None:
+        if not sys.stderr.isatty():
+            return
+        if self._bar is None:
+            from rich.console import Console
+            from rich.progress import Progress
+
+            self._bar = Progress(console=Console(stderr=True), transient=True)
+            self._task = self._bar.add_task(self._label, total=total)
+            self._bar.start()
+        self._bar.update(self._task, completed=done)
+
+
 def _named(path: Path, error: IntaglioError) -> IntaglioError:
     return type(error)(f"{path}: {error}")
 
@@ -49,10 +87,13 @@ def encode(
     from intaglio.quality import quality_to_rate
 
     quality_to_rate(quality)  # a wrong quality is told before the picture is read
+    _check_output(output, picture)
     loaded = images.load(picture)
     for notice in loaded.notices:
         typer.echo(f"{picture}: {notice}", err=True)
-    data = codec.encode(loaded.pixels, quality, model=model or "photo", threads=threads)
+    name = "photo" if model is None else model
+    with _Bar("encoding") as bar:
+        data = codec.encode(loaded.pixels, quality, model=name, threads=threads, progress=bar)
     images.atomic_write(output, data)
 
 
@@ -67,12 +108,18 @@ def decode(
     max_pixels: Annotated[int | None, typer.Option(help="Refuse larger pictures; default 268435456.")] = None,
 ) -> None:
     """Decompress an .itg file."""
+    import numpy as np
+
     from intaglio import codec, container, images
 
+    if output.suffix.lower() not in images._SAVERS:
+        images.save(output, np.zeros((1, 1), np.uint8))  # says so at once; it looks at the name before it writes
+    _check_output(output, coded)
     limit = container.DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels
     data = _read(coded)
     try:
-        pixels = codec.decode(data, model=model, threads=threads, max_pixels=limit)
+        with _Bar("decoding") as bar:
+            pixels = codec.decode(data, model=model, threads=threads, max_pixels=limit, progress=bar)
     except IntaglioError as error:
         raise _named(coded, error) from None
     images.save(output, pixels)
@@ -159,6 +206,8 @@ def _workshop(module: str) -> Any:
 
 def main() -> None:
     """Runs the command line; never shows a traceback for an error that Intaglio raises on purpose."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold what the terminal cannot show
     try:
         sys.exit(app(standalone_mode=False))
     except IntaglioError as error:
@@ -178,6 +227,8 @@ def main() -> None:
 def _usage_fault(error: Exception) -> str:
     """One line for Typer's own errors (a wrong option, say); anything else is a bug and goes on up."""
     # Typer carries its errors' classes in a private module or in click, depending on its version.
+    if type(error).__name__ == "Abort":  # what Typer makes of Ctrl-C
+        return "interrupted"
     if not hasattr(error, "format_message"):
         raise error
     if type(error).__name__ == "NoArgsIsHelpError":

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +26,8 @@ from intaglio.traversal import latents
 
 Pixels = NDArray[np.uint8]
 ModelName = str | os.PathLike[str] | Model
+Progress = Callable[[int, int], None]  # steps done, steps in all
+Sample = TypeVar("Sample", np.uint8, np.float32)
 
 
 @dataclass(frozen=True)
@@ -49,13 +53,19 @@ class Info:
 
 
 def encode(
-    image: Image.Image | Pixels, quality: float = 50, *, model: ModelName = "photo", threads: int | None = None
+    image: Image.Image | Pixels,
+    quality: float = 50,
+    *,
+    model: ModelName = "photo",
+    threads: int | None = None,
+    progress: Progress | None = None,
 ) -> bytes:
     """The picture as .itg bytes.
 
     image: a PIL image, or uint8 (H,W,3) RGB or (H,W) grey; what has to be converted first is said by a UserWarning.
     quality: 1..100, rounded to halves. model: a shipped model's name, the path of a .itgm file, or a loaded model.
-    threads: for the networks, default all cores. Raises ArgumentError, ImageError, ModelError.
+    threads: for the networks, default all cores; a loaded model has its own. progress: called as the work on several
+    tiles goes on, never for a single one. Raises ArgumentError, ImageError, ModelError.
     """
     rate = quality_to_rate(quality)
     picture = images.from_image(image)
@@ -65,11 +75,14 @@ def encode(
     runner = _model(model, threads)
     header = _header(pixels, rate, runner)
     padded = _padded(images.to_rgb(pixels))
+    boxes = container.tile_grid(header)
+    step = _Steps(progress, boxes, 1)
     payloads = []
-    for box in container.tile_grid(header):
+    for box in boxes:
         coder = Encode(runner.latent, runner.tables)
         latents(runner, _window(padded, box, runner.halo), rate, coder)
         payloads.append(coder.finish())
+        step()
     return container.write(Container(header, tuple(payloads)))
 
 
@@ -93,20 +106,25 @@ def decode(
     model: ModelName | None = None,
     threads: int | None = None,
     max_pixels: int = container.DEFAULT_MAX_PIXELS,
+    progress: Progress | None = None,
 ) -> Pixels:
     """The picture of .itg bytes, uint8 (H,W,3) RGB or (H,W) grey.
 
-    model: by default the shipped model that the file names. threads: for the networks, default all cores. Raises
-    FormatError for damaged data or more than `max_pixels`, ModelError if the model is missing or another one.
+    model: by default the shipped model that the file names. threads, progress: as for `encode`. Raises FormatError for
+    damaged data or more than `max_pixels`, ModelError if the model is missing or another one, ArgumentError for a wrong
+    argument.
     """
     coded = container.read(data, max_pixels)
     header = coded.header
     runner = _decoder(header, model, threads)
     boxes = container.tile_grid(header)
-    plane = _decode_latents(coded, boxes, runner)
-    pixels = np.concatenate(
-        [np.concatenate([_synthesise(plane, box, header.rate, runner) for box in row], axis=1) for row in _rows(boxes)]
-    )[: header.height, : header.width]
+    step = _Steps(progress, boxes, 2)
+    plane = _decode_latents(coded, boxes, runner, step)
+    tiles = []
+    for box in boxes:
+        tiles.append(_synthesise(plane, box, header.rate, runner))
+        step()
+    pixels = _joined(boxes, tiles, 0)[: header.height, : header.width]
     if header.channels == 1:
         return _grey(pixels)
     return np.ascontiguousarray(pixels)
@@ -116,7 +134,8 @@ def decode_latents(data: bytes, *, model: ModelName | None = None, threads: int 
     """y_hat of .itg bytes, float32 (1,M,h,w) on the padded picture's grid; arguments and errors as for `decode`."""
     coded = container.read(data)
     runner = _decoder(coded.header, model, threads)
-    return _decode_latents(coded, container.tile_grid(coded.header), runner)
+    boxes = container.tile_grid(coded.header)
+    return _decode_latents(coded, boxes, runner, _Steps(None, boxes, 1))
 
 
 def info(data: bytes) -> Info:
@@ -199,7 +218,21 @@ def _window(padded: Pixels, box: TileBox, halo: int) -> Window:
     return Window(np.ascontiguousarray(part), (top, left, inner[2], inner[3]))
 
 
-def _decode_latents(coded: Container, boxes: tuple[TileBox, ...], model: Model) -> Floats:
+class _Steps:
+    """Counts the steps of the work on several tiles and reports each, beginning with none done."""
+
+    def __init__(self, report: Progress | None, boxes: tuple[TileBox, ...], per_tile: int) -> None:
+        self._report = report if len(boxes) > 1 else None
+        self._done, self._total = -1, per_tile * len(boxes)
+        self()
+
+    def __call__(self) -> None:
+        self._done += 1
+        if self._report:
+            self._report(self._done, self._total)
+
+
+def _decode_latents(coded: Container, boxes: tuple[TileBox, ...], model: Model, step: _Steps) -> Floats:
     """The tiles' latents side by side: entropy decoding looks into one tile at a time."""
     tiles = []
     for box, payload in zip(boxes, coded.payloads, strict=True):
@@ -207,14 +240,18 @@ def _decode_latents(coded: Container, boxes: tuple[TileBox, ...], model: Model) 
         coder = Decode(model.latent, model.tables, payload, (height // HYPER_SCALE, width // HYPER_SCALE))
         tiles.append(latents(model, None, coded.header.rate, coder))
         coder.finish()
+        step()
+    return _joined(boxes, tiles, 2)
+
+
+def _joined(boxes: tuple[TileBox, ...], tiles: list[NDArray[Sample]], axis: int) -> NDArray[Sample]:
+    """The tiles side by side, where `axis` counts the rows and the next one the columns."""
     if len(tiles) == 1:
         return tiles[0]
-    placed = dict(zip(boxes, tiles, strict=True))
-    return np.concatenate([np.concatenate([placed[box] for box in row], axis=3) for row in _rows(boxes)], axis=2)
-
-
-def _rows(boxes: tuple[TileBox, ...]) -> list[list[TileBox]]:
-    return [[box for box in boxes if box.y == y] for y in sorted({box.y for box in boxes})]
+    rows: dict[int, list[NDArray[Sample]]] = {}
+    for box, tile in zip(boxes, tiles, strict=True):
+        rows.setdefault(box.y, []).append(tile)
+    return np.concatenate([np.concatenate(row, axis=axis + 1) for row in rows.values()], axis=axis)
 
 
 def _synthesise(plane: Floats, box: TileBox, rate: int, model: Model) -> Pixels:

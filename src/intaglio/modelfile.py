@@ -97,7 +97,7 @@ def read(data: bytes) -> ModelFile:
         header = json.loads(body[_PREFIX.size : start])
         graphs, arrays = _blobs(header["blobs"], body[start:])
         model = ModelFile(str(header["name"]), graphs, arrays, dict(header["config"]), dict(header["record"]))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ModelError(f"the model file is damaged: its header is wrong ({error})") from None
     missing = set(ENCODING_GRAPHS + DECODING_GRAPHS) ^ set(graphs)
     if missing:

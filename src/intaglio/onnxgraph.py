@@ -28,6 +28,7 @@ OPERATORS = frozenset(
         "Log",
         "MatMul",
         "Mul",
+        "Pad",
         "Relu",
         "Reshape",
         "Sign",
@@ -38,10 +39,10 @@ OPERATORS = frozenset(
         "Unsqueeze",
     ]
 )
-_MODEL_GRAPH, _MODEL_FUNCTIONS = 7, 25
+_MODEL_GRAPH, _MODEL_TRAINING, _MODEL_FUNCTIONS = 7, 20, 25
 _GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_SPARSE = 1, 5, 15
 _NODE_OPERATOR, _NODE_ATTRIBUTE, _NODE_DOMAIN = 4, 5, 7
-_ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS = 6, 11
+_ATTRIBUTE_TENSORS, _ATTRIBUTE_GRAPHS, _ATTRIBUTE_SPARSE = (5, 10), (6, 11), (22, 23)
 _TENSOR_EXTERNAL, _TENSOR_LOCATION = 13, 14
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
@@ -58,7 +59,7 @@ def check_graph(name: str, graph: bytes) -> None:
 
 def _model_fault(model: memoryview) -> str | None:
     graphs = [value for field, value in _fields(model) if field == _MODEL_GRAPH]
-    if any(field == _MODEL_FUNCTIONS for field, _ in _fields(model)):
+    if any(field in (_MODEL_FUNCTIONS, _MODEL_TRAINING) for field, _ in _fields(model)):
         return "it defines functions of its own"
     if len(graphs) != 1:
         return "it is not ONNX"
@@ -81,10 +82,19 @@ def _node_fault(node: memoryview) -> str | None:
             return f"operator {operator} is not one that our models use"
         if field == _NODE_DOMAIN and bytes(_message(value)) not in (b"", b"ai.onnx"):
             return "an operator comes from a foreign domain"
-        if field == _NODE_ATTRIBUTE:
-            kinds = {number for number, _ in _fields(_message(value))}
-            if kinds & {_ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS}:
-                return "a node holds a graph of its own"
+        if field == _NODE_ATTRIBUTE and (fault := _attribute_fault(_message(value))):
+            return fault
+    return None
+
+
+def _attribute_fault(attribute: memoryview) -> str | None:
+    for field, value in _fields(attribute):
+        if field in _ATTRIBUTE_GRAPHS:
+            return "a node holds a graph of its own"
+        if field in _ATTRIBUTE_SPARSE:
+            return "it holds sparse tensors"
+        if field in _ATTRIBUTE_TENSORS and (fault := _tensor_fault(_message(value))):
+            return fault
     return None
 
 
@@ -106,6 +116,8 @@ def _fields(data: memoryview) -> Iterator[tuple[int, memoryview | int]]:
     position = 0
     while position < len(data):
         key, position = _varint(data, position)
+        if key >> 32:  # other readers drop the upper bits and would see another field than we
+            raise ValueError("a field number is too large")
         kind = key & 7
         if kind == _VARINT:
             value, position = _varint(data, position)

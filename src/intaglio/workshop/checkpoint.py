@@ -16,36 +16,46 @@ from intaglio.errors import ArgumentError, ModelError
 
 State = dict[str, Tensor]
 _INDEX = "checkpoint.json"
+_FILE_HEADER, _ENTRY_HEADER = 32, 128  # bytes a safetensors file spends besides the tensors and their names, at most
 
 
 def save(folder: Path, state: State, record: dict[str, Any], shard_bytes: int | None = None) -> None:
-    """Writes `state` and the JSON-able `record` to `folder`, in files of at most about `shard_bytes` each.
+    """Writes `state` and the JSON-able `record` to `folder`, in files of at most `shard_bytes` bytes each.
 
-    The index, which names the shards, is replaced last, so a reader finds the old checkpoint or the new one.
+    A tensor that is larger than that has a file of its own. The index, which names the shards, is replaced last, so a
+    reader finds the old checkpoint or the new one. Raises ArgumentError if the folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     step = int(record["step"])
     names: list[str] = []
-    for number, shard in enumerate(_shards(state, shard_bytes)):
-        name = f"checkpoint-{step:08d}-{number:02d}.safetensors"
-        save_file(shard, folder / name)
-        names.append(name)
-    partial = folder / (_INDEX + ".partial")
-    partial.write_text(json.dumps({"shards": names, "record": record}))
-    os.replace(partial, folder / _INDEX)
-    for old in folder.glob("checkpoint-*.safetensors"):
-        if old.name not in names:
-            old.unlink()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for number, shard in enumerate(_shards(state, shard_bytes)):
+            name = f"checkpoint-{step:08d}-{number:02d}.safetensors"
+            save_file(shard, folder / name)
+            names.append(name)
+        partial = folder / (_INDEX + ".partial")
+        partial.write_text(json.dumps({"shards": names, "record": record}))
+        os.replace(partial, folder / _INDEX)
+        for old in folder.glob("checkpoint-*.safetensors"):
+            if old.name not in names:
+                old.unlink()
+    except (OSError, SafetensorError) as error:
+        raise ArgumentError(f"checkpoint {folder} cannot be written: {error}") from None
+
+
+def exists(folder: Path) -> bool:
+    """Whether the folder holds a checkpoint."""
+    return (folder / _INDEX).exists()
 
 
 def _shards(state: State, limit: int | None) -> list[State]:
     shards: list[State] = [{}]
-    used = 0
+    used = _FILE_HEADER
     for name, tensor in state.items():
-        size = tensor.numel() * tensor.element_size()
+        size = tensor.numel() * tensor.element_size() + len(name) + _ENTRY_HEADER
         if limit is not None and shards[-1] and used + size > limit:
             shards.append({})
-            used = 0
+            used = _FILE_HEADER
         shards[-1][name] = tensor.detach().cpu().contiguous().clone()
         used += size
     return shards
@@ -82,13 +92,20 @@ def flatten_optimizer(optimizer: torch.optim.Optimizer) -> State:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, state: State) -> None:
-    """Puts back what `flatten_optimizer` took."""
+    """Puts back what `flatten_optimizer` took.
+
+    Tensors of a parameter's shape get its strides too: files hold the plain order, and fused optimisers walk the memory
+    of a parameter and of its moments side by side, whatever their strides.
+    """
     full = optimizer.state_dict()
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     entries: dict[int, dict[str, Tensor]] = {}
     for name, value in state.items():
         if name.startswith("optimizer."):
             _, number, key = name.split(".", 2)
-            entries.setdefault(int(number), {})[key] = value
+            like = parameters[int(number)]
+            fits = value.shape == like.shape
+            entries.setdefault(int(number), {})[key] = torch.empty_like(like).copy_(value) if fits else value
     full["state"] = entries
     optimizer.load_state_dict(full)
 

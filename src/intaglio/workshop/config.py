@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import math
 import sys
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 from intaglio.errors import ArgumentError
+from intaglio.quality import MAX_RATE
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -15,6 +18,8 @@ else:
     import tomli as tomllib  # type: ignore[import-not-found]
 
 Section = TypeVar("Section")
+CROP_UNIT = 64  # pixels: one hyper-latent
+PRECISIONS = ("32-true", "bf16-mixed")  # others would need a scaled loss
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,10 @@ class DataConfig:
     val: str = ""  # folder of validation pictures; empty: no validation
     repeat_prefix: str = "cid22_"  # pictures whose name starts so ...
     repeat: int = 1  # ... are drawn this many times as often
+
+    def __post_init__(self) -> None:
+        """Raises ArgumentError naming what cannot be meant."""
+        _require("data", "repeat", self.repeat >= 1, "1 or more")
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,29 @@ class TrainConfig:
     val_crop: int = 512
     val_rates: tuple[int, ...] = (10, 50, 90, 130, 170)
 
+    def __post_init__(self) -> None:
+        """Raises ArgumentError naming the key whose value cannot be meant."""
+        for key in ("minutes", "learning_rate", "clip"):
+            _require("train", key, 0.0 < getattr(self, key) < math.inf, "above zero")
+        for key in ("linear_factor", "save_minutes", "val_minutes"):
+            _require("train", key, getattr(self, key) >= 0.0, "zero or more")
+        for key, least in {"warmup_steps": 0, "seed": 0, "log_steps": 1, "val_crop": CROP_UNIT}.items():
+            _require("train", key, getattr(self, key) >= least, f"{least} or more")
+        _require("train", "outlier", self.outlier > 1.0, "above 1")
+        _require("train", "ema", 0.0 <= self.ema < 1.0, "from 0 up to, but not, 1")
+        _require("train", "precision", self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}")
+        valid = bool(self.val_rates) and all(0 <= rate <= MAX_RATE for rate in self.val_rates)
+        _require("train", "val_rates", valid, f"rate steps from 0 to {MAX_RATE}, one at least")
+        self._check_stages()
+
+    def _check_stages(self) -> None:
+        ends = [until for until, _, _ in self.stages]
+        valid = bool(ends) and ends[-1] == 1.0 and all(a < b for a, b in zip([0.0, *ends], ends, strict=False))
+        _require("train", "stages", valid, "[until, crop, batch] each, with `until` rising from above 0 to 1.0")
+        crops = all(crop > 0 and crop % CROP_UNIT == 0 and batch >= 1 for _, crop, batch in self.stages)
+        wanted = f"[until, crop, batch] each, crop a multiple of {CROP_UNIT}, batch 1 or more"
+        _require("train", "stages", crops, wanted)
+
 
 @dataclass(frozen=True)
 class RunConfig:
@@ -68,16 +100,33 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(item) for item in value) if isinstance(value, (list, tuple)) else value
 
 
-def _section(kind: type[Section], name: str, values: dict[str, Any]) -> Section:
+def _require(table: str, key: str, valid: bool, wanted: str) -> None:
+    if not valid:
+        raise ArgumentError(f"configuration: [{table}] {key} must be {wanted}")
+
+
+def _alike(value: Any, default: Any) -> bool:
+    """Whether a value has the type of a default: a list of one type may have any length, a float may lack its point."""
+    if isinstance(default, tuple):
+        pattern = default[:1] * len(value) if isinstance(value, tuple) and len({*map(type, default)}) == 1 else default
+        return isinstance(value, tuple) and len(value) == len(pattern) and all(map(_alike, value, pattern))
+    if isinstance(default, float):
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return type(value) is type(default)
+
+
+def section(kind: type[Section], name: str, values: Any) -> Section:
+    """The dataclass `kind` from the TOML table `name`. Raises ArgumentError naming table and key of a misfit."""
+    if not isinstance(values, dict):
+        raise ArgumentError(f"configuration: {name} must be a table: write [{name}]")
     known = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]
     for key, value in values.items():
         if key not in known:
             raise ArgumentError(f"configuration: [{name}] has no {key!r}; it may hold {', '.join(known)}")
         default = known[key].default
-        number = isinstance(default, float) and isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not number and type(_tuples(value)) is not type(default):
-            wanted = type(default).__name__
-            raise ArgumentError(f"configuration: [{name}] {key} is {value!r}; it must be of type {wanted}")
+        if not _alike(_tuples(value), default):
+            wanted = f"{type(default).__name__.replace('tuple', 'list')}, such as {json.dumps(default)}"
+            raise ArgumentError(f"configuration: [{name}] {key} is {value!r}; it must be a {wanted}")
     return kind(**{key: _tuples(value) for key, value in values.items()})
 
 
@@ -86,22 +135,22 @@ def from_dict(values: dict[str, Any]) -> RunConfig:
     unknown = set(values) - {"model", "data", "train"}
     if unknown:
         raise ArgumentError(f"configuration: unknown table {', '.join(sorted(unknown))}; known: model, data, train")
-    model = dict(values.get("model", {}))
-    name = model.pop("name", "photo")
-    data = _section(DataConfig, "data", values.get("data", {}))
-    train = _section(TrainConfig, "train", values.get("train", {}))
+    model = values.get("model", {})
+    if not isinstance(model, dict) or not isinstance(model.get("name", ""), str):
+        raise ArgumentError("configuration: [model] must be a table, and its name a str")
+    widths = {key: _tuples(value) for key, value in model.items() if key != "name"}
+    data = section(DataConfig, "data", values.get("data", {}))
+    train = section(TrainConfig, "train", values.get("train", {}))
     if not data.train:
         raise ArgumentError("configuration: [data] train is missing; set it to a folder of pictures")
-    if train.minutes <= 0 or not train.stages or train.stages[-1][0] != 1.0:
-        raise ArgumentError("configuration: [train] minutes must be positive and the last stage must end at 1.0")
-    return RunConfig(name, {key: _tuples(value) for key, value in model.items()}, data, train)
+    return RunConfig(model.get("name", "photo"), widths, data, train)
 
 
 def read_config(path: str | Path) -> RunConfig:
     """The configuration in a TOML file; folders in it are relative to the current one. Raises ArgumentError."""
     try:
-        return from_dict(tomllib.loads(Path(path).read_text()))
+        return from_dict(tomllib.loads(Path(path).read_text(encoding="utf-8")))
     except OSError as error:
         raise ArgumentError(f"configuration {path} cannot be read: {error.strerror}") from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ArgumentError(f"configuration {path} is not TOML: {error}") from None

@@ -28,7 +28,10 @@ def read(path: str | Path) -> ModelFile:
 
 
 def weights(file: ModelFile, model: Photo) -> dict[str, Tensor]:
-    """A state dictionary for `model` from the graphs' named initialisers. Raises ModelError naming what is missing."""
+    """A state dictionary for `model` from the graphs' named initialisers. Raises ModelError naming what is missing.
+
+    Weights come back as the file stores them, large ones rounded to 16 bits; the rows of z's tables to half a row.
+    """
     wanted = model.state_dict()
     found: dict[str, Tensor] = {}
     for graph, data in file.graphs.items():
@@ -38,8 +41,10 @@ def weights(file: ModelFile, model: Photo) -> dict[str, Tensor]:
             if name in wanted:
                 found[name] = torch.from_numpy(numpy_helper.to_array(tensor).astype(np.float32))
     anchors = model.config.anchors
-    rows = np.round(np.linspace(0, MAX_RATE, anchors)).astype(int)
-    found["z_index.anchors"] = torch.from_numpy(file.arrays["z_rows"][rows].astype(np.float32))
+    rates = np.round(np.linspace(0, MAX_RATE, anchors)).astype(int)
+    rows = file.arrays.get("z_rows")
+    if rows is not None and len(rows) > MAX_RATE:
+        found["z_index.anchors"] = torch.from_numpy(rows[rates].astype(np.float32))
     for name, value in wanted.items():
         if name not in found or found[name].shape != value.shape:
             raise ModelError(

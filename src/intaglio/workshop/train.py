@@ -13,18 +13,20 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from intaglio.errors import ArgumentError
 from intaglio.quality import RATES
 from intaglio.traversal import latents
 from intaglio.workshop import checkpoint, models
 from intaglio.workshop.coders import Noise
-from intaglio.workshop.config import RunConfig
-from intaglio.workshop.data import Batches, patch_statistics
+from intaglio.workshop.config import RunConfig, TrainConfig
+from intaglio.workshop.data import Batches, at_least, patch_statistics, picture_files
 from intaglio.workshop.loss import RateDistortion, rate_distortion
 from intaglio.workshop.models.photo import PATCH, Photo
 from intaglio.workshop.validate import Validator
 
 LINEAR_PARTS = ("analysis.linear.", "synthesis.linear.")
 KLT_PICTURES = 400
+LOG = "log.jsonl"
 LONGEST_STEP = 20.0  # seconds: a longer one was a pause (a stopped process), which does not count
 
 
@@ -33,11 +35,11 @@ class Trainer:
 
     def __init__(self, config: RunConfig) -> None:
         self.config, self.options = config, config.train
-        self.fabric = Fabric(accelerator=self.options.accelerator, devices=1, precision=self.options.precision)  # type: ignore[arg-type]
+        self.fabric = _fabric(self.options)
         torch.manual_seed(self.options.seed)
         self.model = models.build(config.model, **config.model_fields).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model.to(self.fabric.device)
-        self.average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+        self.average = self._weights()
         linear, rest = [], []
         for name, parameter in self.model.named_parameters():
             (linear if name.startswith(LINEAR_PARTS) else rest).append(parameter)
@@ -53,7 +55,7 @@ class Trainer:
 
     def learning_rate(self) -> float:
         """Warm-up by steps, then a cosine over the run's minutes down to zero."""
-        warm = min(1.0, (self.step + 1) / self.options.warmup_steps)
+        warm = min(1.0, (self.step + 1) / max(1, self.options.warmup_steps))
         return self.options.learning_rate * warm * 0.5 * (1.0 + math.cos(math.pi * self.progress))
 
     def shapes(self) -> Iterator[tuple[int, int]]:
@@ -80,7 +82,7 @@ class Trainer:
         self.fabric.backward(result.loss())
         norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.options.clip))
         self.step += 1
-        outlier = self.step > self.options.warmup_steps and norm > self.options.outlier * self.norm
+        outlier = self.step > self.options.warmup_steps and norm > self.options.outlier * self.norm > 0.0
         if not math.isfinite(norm) or outlier:
             self.skipped += 1
             self.norm *= 1.05  # a new level is accepted after some sixty steps
@@ -110,6 +112,8 @@ class Trainer:
         state |= {f"average.{name}": value for name, value in self.average.items()}
         state |= checkpoint.flatten_optimizer(self.optimizer)
         state["random"] = torch.get_rng_state()
+        if self.fabric.device.type == "cuda":  # the noise is drawn there
+            state["random.cuda"] = torch.cuda.get_rng_state(self.fabric.device)
         record = {
             "step": self.step,
             "seconds": self.seconds,
@@ -121,14 +125,22 @@ class Trainer:
         checkpoint.save(Path(self.options.out), state, record, shard_bytes)
 
     def resume(self) -> None:
-        """Goes on from the checkpoint in the run's folder."""
-        state, record = checkpoint.load(Path(self.options.out))
-        self.model.load_state_dict(checkpoint.under("model.", state))
-        self.average = {
-            name: value.to(self.fabric.device) for name, value in checkpoint.under("average.", state).items()
-        }
+        """Goes on from the checkpoint in the run's folder.
+
+        Raises ArgumentError if there is none or it is of another model, ModelError if it is damaged.
+        """
+        folder = Path(self.options.out)
+        state, record = checkpoint.load(folder)
+        try:
+            self.model.load_state_dict(checkpoint.under("model.", state))
+            self.average = {name: state[f"average.{name}"].to(self.fabric.device) for name in self.average}
+        except (RuntimeError, KeyError):  # missing, unexpected or misshapen entries
+            wanted = "give [model] in the configuration as it was, or name another folder"
+            raise ArgumentError(f"checkpoint {folder} is of another model: {wanted}") from None
         checkpoint.restore_optimizer(self.optimizer, state)
         torch.set_rng_state(state["random"])
+        if self.fabric.device.type == "cuda" and "random.cuda" in state:
+            torch.cuda.set_rng_state(state["random.cuda"], self.fabric.device)
         self.step, self.seconds = record["step"], record["seconds"]
         self.skipped, self.norm = record["skipped"], record["norm"]
 
@@ -137,14 +149,26 @@ class Trainer:
         from intaglio.workshop import restore  # needs onnx, which a GPU machine may lack
 
         self.model.load_state_dict(restore.weights(restore.read(path), self.model))
-        self.average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+        self.average = self._weights()
 
     def start_from_pictures(self, batches: Batches) -> None:
         """Starts the linear path from the training pictures' KLT."""
         chosen = batches.pictures[:: max(1, len(batches.pictures) // KLT_PICTURES)]
+        chosen = [at_least(picture, PATCH) for picture in chosen]
         basis, deviation = patch_statistics(chosen, PATCH, self.model.config.latent)
         self.model.start_from_klt(basis.to(self.fabric.device), deviation.to(self.fabric.device))
-        self.average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+        self.average = self._weights()
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+
+
+def _fabric(options: TrainConfig) -> Fabric:
+    try:
+        return Fabric(accelerator=options.accelerator, devices=1, precision=options.precision)  # type: ignore[arg-type]
+    except Exception as error:  # Lightning's own classes among them, which derive from Exception alone
+        fault = f"{options.accelerator!r} cannot be used: {' '.join(str(error).split())}"
+        raise ArgumentError(f"configuration: [train] accelerator {fault}") from None
 
 
 class _Meter:
@@ -154,6 +178,8 @@ class _Meter:
         self.totals, self.count, self.samples, self.since = [0.0] * 4, 0, 0, time.monotonic()
 
     def add(self, result: RateDistortion) -> None:
+        if not torch.isfinite(result.loss()):  # a skipped step; it would spoil the averages
+            return
         psnr = 10.0 * torch.log10(255.0**2 / result.mse.detach().clamp_min(1e-6))
         values = (result.loss().detach(), result.bpp.detach().mean(), result.mse.detach().mean(), psnr.mean())
         self.totals = [total + float(value) for total, value in zip(self.totals, values, strict=True)]
@@ -187,21 +213,50 @@ def train(config: RunConfig, resume: bool = False, start: Path | None = None, sh
     """Runs `config` to its end; from the checkpoint in its folder on if `resume`, from a model file's weights if
     `start`.
 
-    Writes to the run's folder: the checkpoint, `log.jsonl`, `validation.csv` and `validation.png`. Raises
-    ArgumentError if the configuration, its folders or the checkpoint cannot be used.
+    Writes to the run's folder: the checkpoint, `log.jsonl`, `validation.csv` and `validation.png`. Does nothing if a
+    resumed run has already ended. `shard_bytes`: see `checkpoint.save`. Raises ArgumentError if the configuration, its
+    folders or the checkpoint cannot be used, or a new run would overwrite another; ModelError for a damaged checkpoint
+    or a model that does not fit; ImageError for a picture that cannot be read.
     """
+    if resume and start:
+        raise ArgumentError("a run is either resumed or started from a model file, not both")
     trainer = Trainer(config)
-    out = Path(config.train.out)
-    out.mkdir(parents=True, exist_ok=True)
-    batches = Batches(config.data, config.train.seed)
-    trainer.manifest = batches.manifest
+    out = _folder(config, resume)
     if resume:
         trainer.resume()
-    elif start:
-        trainer.start_from_model(start)
-    else:
-        trainer.start_from_pictures(batches)
+        if trainer.progress >= 1.0:
+            print(f"the run in {out} has ended at step {trainer.step}; to go on, raise [train] minutes", flush=True)
+            return
+    batches = Batches(config.data, config.train.seed)
+    trainer.manifest = batches.manifest
     validator = Validator(config, out) if config.data.val else None
+    if start:
+        trainer.start_from_model(start)
+    elif not resume:
+        trainer.start_from_pictures(batches)
+    _run(trainer, batches, validator, shard_bytes)
+
+
+def _folder(config: RunConfig, resume: bool) -> Path:
+    """The run's folder, made if it is missing; a new run clears what an earlier one without a checkpoint left there."""
+    out = Path(config.train.out)
+    for key in ("train", "val"):  # before anything long is begun
+        if folder := getattr(config.data, key):
+            picture_files(folder, f"[data] {key}")
+    if not resume and checkpoint.exists(out):
+        raise ArgumentError(f"configuration: [train] out: {out} already holds a run; resume it, or name another folder")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name in () if resume else (LOG, "validation.csv", "validation.png"):
+            (out / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise ArgumentError(f"configuration: [train] out: {out} cannot be used: {error.strerror}") from None
+    return out
+
+
+def _run(trainer: Trainer, batches: Batches, validator: Validator | None, shard_bytes: int | None) -> None:
+    """Trains to the end of the run."""
+    options = trainer.options
     meter, saved, validated = _Meter(), time.monotonic(), trainer.seconds
     last = time.monotonic()
     trainer.model.train()
@@ -209,14 +264,14 @@ def train(config: RunConfig, resume: bool = False, start: Path | None = None, sh
         meter.add(trainer.update(batch))
         now = time.monotonic()
         trainer.seconds, last = trainer.seconds + min(now - last, LONGEST_STEP), now
-        if trainer.step % config.train.log_steps == 0:
-            _log(trainer, meter, out / "log.jsonl")
+        if trainer.step % options.log_steps == 0:
+            _log(trainer, meter, Path(options.out) / LOG)
             meter = _Meter()
         done = trainer.progress >= 1.0
-        if done or now - saved > 60.0 * config.train.save_minutes:
+        if done or now - saved > 60.0 * options.save_minutes:
             trainer.save(shard_bytes)
             saved = now
-        if validator and (done or trainer.seconds - validated > 60.0 * config.train.val_minutes):
+        if validator and (done or trainer.seconds - validated > 60.0 * options.val_minutes):
             validator.run(trainer.averaged(), trainer.step)
             validated, last = trainer.seconds, time.monotonic()
         if done:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from intaglio.images import atomic_write
 from intaglio.traversal import latents
 from intaglio.workshop.coders import Round
-from intaglio.workshop.config import RunConfig
-from intaglio.workshop.data import load_pictures, picture_files
+from intaglio.workshop.config import CROP_UNIT, RunConfig
+from intaglio.workshop.data import at_least, load_pictures, picture_files
 from intaglio.workshop.loss import rate_distortion
 from intaglio.workshop.models.photo import Photo
 
@@ -21,10 +23,10 @@ class Validator:
 
     def __init__(self, config: RunConfig, out: Path) -> None:
         size = config.train.val_crop
-        pictures = load_pictures(picture_files(config.data.val), "decoding validation pictures")
+        pictures = load_pictures(picture_files(config.data.val, "[data] val"), "decoding validation pictures")
         self.crops: list[Tensor] = []
-        for picture in pictures:
-            side = min(size, *picture.shape[:2]) // 64 * 64
+        for picture in (at_least(picture, CROP_UNIT) for picture in pictures):
+            side = min(size, *picture.shape[:2]) // CROP_UNIT * CROP_UNIT
             top, left = (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2
             crop = torch.from_numpy(picture[top : top + side, left : left + side].copy())
             self.crops.append(crop.permute(2, 0, 1)[None].float() / 255.0)
@@ -44,7 +46,7 @@ class Validator:
             decoded = model.synthesis(y_hat, steps).clamp(0.0, 1.0)
             assert isinstance(coder.bits, Tensor)
             result = rate_distortion(x, decoded, coder.bits, steps)
-            psnr = 10.0 * torch.log10(255.0**2 / result.mse)
+            psnr = 10.0 * torch.log10(255.0**2 / result.mse.clamp_min(1e-6))
             total += torch.stack([result.bpp.mean(), psnr.mean(), result.loss()]).cpu()
         bpp, psnr, loss = (total / len(self.crops)).tolist()
         return bpp, psnr, loss
@@ -66,9 +68,12 @@ class Validator:
         return sum(losses) / len(losses)
 
     def draw(self) -> None:
-        """The rate-distortion curves of every validation so far, newest on top."""
-        from matplotlib.figure import Figure  # not on every training machine
-
+        """The rate-distortion curves of every validation so far, newest on top; nothing where matplotlib is missing."""
+        try:
+            from matplotlib.figure import Figure
+        except ModuleNotFoundError:
+            print(f"{self.png} is not drawn: matplotlib is not installed", flush=True)
+            return
         curves: dict[str, list[tuple[float, float]]] = {}
         with self.csv.open(newline="") as file:
             for row in csv.DictReader(file):
@@ -80,4 +85,6 @@ class Validator:
         axes.set(xlabel="bits per pixel", ylabel="PSNR (dB)", title="validation pictures")
         axes.grid(alpha=0.3)
         axes.legend()
-        figure.savefig(self.png, dpi=110)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=110)
+        atomic_write(self.png, buffer.getvalue())

@@ -23,6 +23,7 @@ from intaglio.workshop.layers import RateTable, Residual, conv3, down2, zero
 
 PATCH = 16  # y lives at 1/16 of the picture's scale
 LOC_STEPS = 16  # means are multiples of 1/16
+HYPER_EDGE = "replicate"  # at 1/64 a training crop is nearly all edge: zeros there would be learned as a rule
 CONTEXT_LIMIT = 127.0  # the context sees y_hat rounded and clamped to 8 bits
 CORRECTION = (
     0.1  # unit of what the networks add to the linear path: keeps one Adam step well below one quantisation step
@@ -109,11 +110,11 @@ class HyperAnalysis(nn.Module):
     def __init__(self, config: PhotoConfig) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            conv3(config.latent, config.hyper),
+            conv3(config.latent, config.hyper, HYPER_EDGE),
             nn.LeakyReLU(0.1),
-            down2(config.hyper, config.hyper),
+            down2(config.hyper, config.hyper, HYPER_EDGE),
             nn.LeakyReLU(0.1),
-            down2(config.hyper, config.hyper),
+            down2(config.hyper, config.hyper, HYPER_EDGE),
         )
 
     def forward(self, y: Tensor) -> Tensor:
@@ -125,9 +126,9 @@ class HyperSynthesis(nn.Module):
 
     def __init__(self, config: PhotoConfig) -> None:
         super().__init__()
-        self.first = conv3(config.hyper, config.hyper)
-        self.to_half = conv3(config.hyper, 4 * config.hyper)
-        self.to_full = conv3(config.hyper, 4 * config.side)
+        self.first = conv3(config.hyper, config.hyper, HYPER_EDGE)
+        self.to_half = conv3(config.hyper, 4 * config.hyper, HYPER_EDGE)
+        self.to_full = conv3(config.hyper, 4 * config.side, HYPER_EDGE)
         self.bias = RateTable(torch.zeros(config.anchors, config.hyper))
 
     def forward(self, z_hat: Tensor, rate: Tensor) -> Tensor:

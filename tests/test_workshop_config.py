@@ -1,0 +1,118 @@
+"""The configuration of a training run: what is wrong in it is named, with its table and key, in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from intaglio.errors import ArgumentError
+from intaglio.workshop import models
+from intaglio.workshop.config import from_dict, read_config
+
+GOOD: dict[str, Any] = {"data": {"train": "pictures"}, "train": {"minutes": 1}}
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "value"),
+    [
+        ("data", "train", ""),
+        ("data", "repeat", 0),
+        ("data", "trian", "folder"),
+        ("train", "minutes", 0),
+        ("train", "minutes", float("nan")),
+        ("train", "minutes", float("inf")),
+        ("train", "minutes", True),
+        ("train", "minutes", "long"),
+        ("train", "learning_rate", -1.0),
+        ("train", "linear_factor", -0.5),
+        ("train", "warmup_steps", -1),
+        ("train", "warmup_steps", 1.5),
+        ("train", "log_steps", 0),
+        ("train", "seed", -1),
+        ("train", "clip", 0.0),
+        ("train", "outlier", 1.0),
+        ("train", "ema", 1.0),
+        ("train", "precision", "16-mixed"),
+        ("train", "save_minutes", -1.0),
+        ("train", "val_crop", 63),
+        ("train", "val_rates", []),
+        ("train", "val_rates", [199]),
+        ("train", "val_rates", [1.5]),
+        ("train", "stages", []),
+        ("train", "stages", [1.0, 64, 2]),
+        ("train", "stages", [[1.0, 64]]),
+        ("train", "stages", [[0.5, 64, 2]]),
+        ("train", "stages", [[1.0, 100, 2]]),
+        ("train", "stages", [[1.0, 64, 0]]),
+        ("train", "stages", [[1.0, 64.0, 2]]),
+        ("train", "stages", [[0.8, 64, 2], [0.5, 64, 2], [1.0, 64, 2]]),
+        ("train", "stages", [["all", 64, 2]]),
+        ("train", "speed", 3),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_table(table: str, key: str, value: Any) -> None:
+    values = {name: dict(section) for name, section in GOOD.items()}
+    values[table][key] = value
+    with pytest.raises(ArgumentError, match=rf"\[{table}\].*{key}") as caught:
+        from_dict(values)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("latent", 18),
+        ("latent", 772),
+        ("latent", 0),
+        ("latent", "many"),
+        ("analysis", (8, 16)),
+        ("analysis", (8, 16, 0)),
+        ("analysis", 8),
+        ("depth", 3),
+        ("anchors", 0),
+    ],
+)
+def test_a_wrong_width_is_named_with_its_table(key: str, value: Any) -> None:
+    with pytest.raises(ArgumentError, match=rf"\[model\].*{key}"):
+        models.build("photo", **{key: value})
+
+
+def test_an_unknown_model_is_named() -> None:
+    with pytest.raises(ArgumentError, match=r"\[model\] name is 'painting'"):
+        models.build("painting")
+
+
+def test_good_settings_are_taken_and_integers_do_for_numbers() -> None:
+    config = from_dict(
+        GOOD | {"train": {"minutes": 3, "stages": [[0.5, 64, 2], [1, 128, 1]], "val_rates": [0, 198, 7]}}
+    )
+    assert config.train.minutes == 3
+    assert config.train.stages == ((0.5, 64, 2), (1, 128, 1))
+    assert from_dict(GOOD | {"model": {"name": "photo", "synthesis": [16, 8, 4]}}).model_fields == {
+        "synthesis": (16, 8, 4)
+    }
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"modle": {}}, "unknown table modle"),
+        ({"data": 3}, "data must be a table"),
+        ({"model": 3}, r"\[model\] must be a table"),
+        ({"model": {"name": 3}}, r"\[model\].*name"),
+    ],
+)
+def test_a_wrong_table_is_named(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        from_dict(GOOD | values)
+
+
+@pytest.mark.parametrize("content", [None, b"[train", b"\xff\xfe"])
+def test_an_unreadable_configuration_is_named(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "run.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ArgumentError, match=r"run\.toml"):
+        read_config(path)
