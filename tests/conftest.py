@@ -1,15 +1,20 @@
-"""What every test may use: where the project lies, a real photograph, and one seed for the whole run."""
+"""What every test may use: where the project lies, a real photograph and its file, the command line, one seed."""
 
 from __future__ import annotations
 
 import os
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import settings
 from PIL import Image
+
+import intaglio
+from command_line import Run, in_process
+from intaglio import images
 
 ROOT = Path(__file__).resolve().parent.parent
 SEED = int(os.environ.get("INTAGLIO_SEED") or random.SystemRandom().randrange(2**32))
@@ -56,3 +61,42 @@ def photo(photo_path: Path) -> np.ndarray:
         pixels = np.asarray(picture.convert("RGB").crop((440, 100, 696, 356)))
     pixels.setflags(write=False)
     return pixels
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """The command line in this process, in a folder of its own."""
+    return in_process(monkeypatch, capsys, tmp_path)
+
+
+@pytest.fixture
+def picture(tmp_path: Path, photo: np.ndarray) -> Path:
+    """A PNG file of 90 x 70 pixels."""
+    path = tmp_path / "picture.png"
+    images.save(path, photo[:70, :90])
+    return path
+
+
+@pytest.fixture(scope="module")
+def data(photo: np.ndarray) -> bytes:
+    """The same picture as an .itg file's bytes."""
+    return intaglio.encode(photo[:70, :90], 30)
+
+
+@pytest.fixture
+def coded(tmp_path: Path, data: bytes) -> Path:
+    """That file."""
+    path = tmp_path / "picture.itg"
+    path.write_bytes(data)
+    return path
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """For networks this small a second thread costs more than it gives, most of all on a busy machine."""
+    import torch  # only the workshop's tests may need it
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

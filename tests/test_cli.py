@@ -16,35 +16,9 @@ import pytest
 from PIL import Image, ImageCms
 
 import intaglio
-from command_line import Run, as_process, foreign, in_process
+from command_line import Run, as_process, foreign
 from intaglio import cli, codec, container, images
 from intaglio.metrics import psnr
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    return in_process(monkeypatch, capsys, tmp_path)
-
-
-@pytest.fixture
-def picture(tmp_path: Path, photo: np.ndarray) -> Path:
-    """A PNG file of 90 x 70 pixels."""
-    path = tmp_path / "picture.png"
-    images.save(path, photo[:70, :90])
-    return path
-
-
-@pytest.fixture(scope="module")
-def data(photo: np.ndarray) -> bytes:
-    """The same picture as an .itg file's bytes."""
-    return intaglio.encode(photo[:70, :90], 30)
-
-
-@pytest.fixture
-def coded(tmp_path: Path, data: bytes) -> Path:
-    path = tmp_path / "picture.itg"
-    path.write_bytes(data)
-    return path
 
 
 def test_a_picture_goes_there_and_back_as_processes(tmp_path: Path, picture: Path, photo: np.ndarray) -> None:

@@ -6,41 +6,20 @@ import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 
 import intaglio
-from command_line import Run, as_process, foreign, in_process
+from command_line import Run, as_process, foreign
 from intaglio import codec, images
 
 OLD = b"what was there before"
 
 
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    return in_process(monkeypatch, capsys, tmp_path)
-
-
-@pytest.fixture
-def picture(tmp_path: Path, photo: np.ndarray) -> Path:
-    """A PNG file of 90 x 70 pixels."""
-    path = tmp_path / "picture.png"
-    images.save(path, photo[:70, :90])
-    return path
-
-
-@pytest.fixture(scope="module")
-def data(photo: np.ndarray) -> bytes:
-    """The same picture as an .itg file's bytes."""
-    return intaglio.encode(photo[:70, :90], 30)
-
-
-@pytest.fixture
-def coded(tmp_path: Path, data: bytes) -> Path:
-    path = tmp_path / "picture.itg"
-    path.write_bytes(data)
-    return path
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
+def test_an_output_stream_that_is_full_is_one_line() -> None:
+    full = "import os; os.dup2(os.open('/dev/full', os.O_WRONLY), 1)"
+    assert "No space left" in as_process("models", before=full).fault()
 
 
 def test_a_fault_is_one_line_and_exit_code_1_as_a_process(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -101,11 +102,18 @@ def test_info_says_what_went_in(photo: np.ndarray) -> None:
     assert found.bpp == 8 * len(data) / 3000
 
 
-@pytest.mark.parametrize("wrong", [0, 101, 0.99, -5, float("nan"), float("inf"), "x", True, None, [50]])
+@pytest.mark.parametrize(
+    "wrong", [0, 101, 0.99, -5, float("nan"), float("inf"), 10**400, np.float32("nan"), np.True_, "x", True, None, [50]]
+)
 def test_a_wrong_quality_is_refused(wrong: Any) -> None:
     for call in (intaglio.encode, codec.estimate):
         with pytest.raises(ArgumentError, match="quality"):
             call(_smooth(4, 4), wrong)
+
+
+@pytest.mark.parametrize("number", [np.float32(30), np.float16(30), np.int64(30), np.uint8(30), Fraction(30)])
+def test_quality_is_a_number_of_any_type(number: Any) -> None:
+    assert quality_to_rate(number) == 58
 
 
 def test_quality_is_continuous_and_goes_in_halves() -> None:
@@ -240,6 +248,11 @@ def test_more_pixels_than_allowed_are_refused(small: bytes) -> None:
     with pytest.raises(FormatError, match="max_pixels"):
         intaglio.decode(small, max_pixels=64 * 64 - 1)
     assert intaglio.decode(small, max_pixels=64 * 64).shape == (3, 5, 3)
+    coded = container.read(small)
+    huge = container.write(replace(coded, header=replace(coded.header, width=2**20, height=2**20)))
+    with pytest.raises(FormatError, match="max_pixels"):
+        intaglio.decode(huge)
+    assert intaglio.info(huge).width == 2**20  # no limit for looking at it
 
 
 def test_a_model_that_is_not_installed_is_named(small: bytes) -> None:

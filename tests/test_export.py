@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from intaglio.workshop import checkpoint, models, restore
 from intaglio.workshop.export import SMALL, export, graph_modules, round_weights, to_onnx
 from intaglio.workshop.models.photo import Photo
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL_MODEL = {
     "latent": 16,
     "analysis": (8, 8, 16),
@@ -49,15 +49,6 @@ def randomised(seed: int) -> Photo:
             elif not parameter.any():
                 parameter.normal_(0.0, 0.1)
     return model.eval()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """For networks this small a second thread costs more than it gives, most of all on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

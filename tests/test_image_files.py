@@ -103,6 +103,15 @@ def test_unusable_targets_are_one_line(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["file"]
 
 
+def test_a_target_is_checked_without_touching_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    images.check_target(path, picture=True)
+    images.check_target(tmp_path / "a.itg")
+    with pytest.raises(ArgumentError, match=r"\.png"):
+        images.check_target(tmp_path / "a.itg", picture=True)
+    assert os.listdir(tmp_path) == []
+
+
 def test_what_is_no_regular_file_is_written_to_and_not_replaced(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)

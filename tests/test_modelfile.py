@@ -108,6 +108,8 @@ def test_the_identity_depends_on_the_decoding_half_alone(tiny: ModelFile) -> Non
     others = [replace(tiny, graphs={**tiny.graphs, name: b"other"}) for name in DECODING_GRAPHS]
     others += [replace(tiny, arrays={**tiny.arrays, name: array + 1}) for name, array in tiny.arrays.items()]
     others.append(replace(tiny, config={"latent": 8, "halo": 3}))
+    rows = tiny.arrays["z_rows"]
+    others += [replace(tiny, arrays={**tiny.arrays, "z_rows": same}) for same in (rows.T, rows.view(np.uint16))]
     assert len({other.model_id for other in (tiny, *others)}) == len(others) + 1
 
 
@@ -178,6 +180,7 @@ def _array(size: Any, shape: Any, dtype: Any = "uint8") -> dict[str, Any]:
         _sealed(_header(None)),
         _sealed(_header(config=3)),
         _sealed(_header(record=[1])),
+        _sealed(_header(record={"longer than": "x" * 2**20})),
         _sealed(_header({"name": "g"})),
         _sealed(_header({"name": "g", "size": -1})),
         _sealed(_header({"name": "g", "size": 5})),
@@ -198,7 +201,7 @@ def _array(size: Any, shape: Any, dtype: Any = "uint8") -> dict[str, Any]:
         b"",
         b"\x8bITGM\1" + bytes(80),
     ],
-    ids=range(33),
+    ids=range(34),
 )
 def test_a_wrong_header_is_refused_although_the_checksum_is_right(data: bytes) -> None:
     with pytest.raises(ModelError) as caught:

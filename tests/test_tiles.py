@@ -149,6 +149,25 @@ def test_tiles_are_coded_independently(picture: np.ndarray, monkeypatch: pytest.
     assert [a == b for a, b in zip(first, second, strict=True)] == [True] * 5 + [False]
 
 
+def test_a_file_of_tiny_tiles_is_synthesised_in_as_few_parts_as_ours(
+    picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes: list[tuple[int, ...]] = []
+
+    def synthesis(self: Model, y_hat: np.ndarray, rate: int) -> np.ndarray:
+        shapes.append(y_hat.shape[2:])
+        return honest(self, y_hat, rate)
+
+    honest = Model.synthesis
+    with monkeypatch.context() as cut:
+        _cut(cut, 1)
+        data = intaglio.encode(picture, 1)
+    assert intaglio.info(data).tiles == 54
+    monkeypatch.setattr(Model, "synthesis", synthesis)
+    assert intaglio.decode(data).shape == picture.shape
+    assert shapes == [(24, 36)]  # a part for each tile would have cost ten times as many latents
+
+
 def test_progress_counts_every_step_of_several_tiles_and_none_of_one(
     photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,6 @@ import csv
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,20 +20,12 @@ from intaglio.workshop import checkpoint
 from intaglio.workshop.config import DataConfig, RunConfig, TrainConfig
 from intaglio.workshop.data import Batches, at_least, load_pictures, patch_statistics, picture_files, random_crop
 from intaglio.workshop.loss import RateDistortion
-from intaglio.workshop.train import Trainer, train
+from intaglio.workshop.train import Trainer, spread_rates, train
 from intaglio.workshop.validate import Validator
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
+pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL_MODEL = {"latent": 16, "analysis": (8, 8, 16), "synthesis": (16, 8, 4), "hyper": 8, "side": 8, "context": 8}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """For networks this small a second thread costs more than it gives, most of all on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -331,3 +322,25 @@ def test_resuming_another_model_says_so(trainer: Trainer) -> None:
     other = replace(trainer.config, model_fields=SMALL_MODEL | {"side": 12})
     with pytest.raises(ArgumentError, match=r"of another model: give \[model\]"):
         train(other, resume=True)
+
+
+def test_the_last_phase_freezes_the_encoding_half_and_trains_the_rest(trainer: Trainer) -> None:
+    batch = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    trainer.seconds = 60.0 * trainer.options.minutes * 0.9
+    assert not trainer.hard
+    trainer.options = replace(trainer.options, hard_from=0.8)
+    assert trainer.hard
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    trainer.update(batch)
+    changed = {name for name, value in trainer.model.state_dict().items() if not torch.equal(value, before[name])}
+    assert not [name for name in changed if name.startswith(("analysis.", "hyper_analysis_net."))]
+    assert {name.split(".")[0] for name in changed} >= {"synthesis", "context", "hyper_synthesis", "z_index"}
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 199])
+def test_the_rates_of_a_batch_are_spread_over_the_whole_scale(count: int) -> None:
+    rates = spread_rates(count).sort().values
+    parts = torch.arange(count) * 199 / count
+    assert bool(((rates >= torch.floor(parts)) & (rates <= torch.ceil(parts + 199 / count))).all())
+    assert rates.dtype == torch.int64
+    assert 0 <= int(rates.min()) <= int(rates.max()) <= 198

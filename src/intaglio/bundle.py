@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -51,7 +52,8 @@ class Output:
 class Model:
     """A model of a model file, runnable; its methods are the parts that `intaglio.traversal.Net` names.
 
-    Sessions are made when first used, so that decoding loads no encoder graph. Safe to share between threads.
+    Sessions are made when first used, so that decoding loads no encoder graph. Safe to share between threads. Every
+    part raises ModelError if its graph cannot be loaded, fails, or returns what such a graph cannot.
     """
 
     def __init__(self, file: ModelFile, threads: int | None = None) -> None:
@@ -175,9 +177,9 @@ def _first_line(error: Exception) -> str:
 def _checked_threads(threads: int | None) -> int:
     if threads is None:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 1024:
+    if isinstance(threads, bool) or not isinstance(threads, numbers.Integral) or not 1 <= threads <= 1024:
         raise ArgumentError(f"threads is {threads!r}; it must be a whole number from 1 to 1024")
-    return threads
+    return int(threads)
 
 
 def _session(graph: bytes, threads: int) -> onnxruntime.InferenceSession:

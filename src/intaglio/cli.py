@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from intaglio.errors import ArgumentError, IntaglioError
+from intaglio.errors import ArgumentError, FormatError, IntaglioError, ModelError
 
 app = typer.Typer(
     help="A learned image codec: photographs to .itg files and back.",
@@ -23,7 +23,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Model = Annotated[str | None, typer.Option("--model", "-m", help="A shipped model's name, or a .itgm file.")]
+_MODEL_HELP = "A shipped model's name, or a .itgm file; needed only for models of your own."
+Model = Annotated[str | None, typer.Option("--model", "-m", help=_MODEL_HELP)]
 Threads = Annotated[int | None, typer.Option("--threads", help="Threads for the networks; default: all cores.")]
 
 
@@ -34,12 +35,7 @@ def _read(path: Path) -> bytes:
         raise ArgumentError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
-def _check_output(output: Path, source: Path) -> None:
-    """Refuses what could not be written, and what should not be, before the long work rather than after it."""
-    if os.path.isdir(output):
-        raise ArgumentError(f"{output} is a folder; give the name of a file")
-    if not os.path.isdir(os.path.dirname(os.path.realpath(output))):
-        raise ArgumentError(f"{output} cannot be written: its folder does not exist; make it first")
+def _check_distinct(output: Path, source: Path) -> None:
     if os.path.exists(output) and os.path.exists(source) and os.path.samefile(output, source):
         raise ArgumentError(f"{output} is the input itself; give another name to write to")
 
@@ -87,7 +83,8 @@ def encode(
     from intaglio.quality import quality_to_rate
 
     quality_to_rate(quality)  # a wrong quality is told before the picture is read
-    _check_output(output, picture)
+    images.check_target(output)  # and so is what could not be written, or should not
+    _check_distinct(output, picture)
     loaded = images.load(picture)
     for notice in loaded.notices:
         typer.echo(f"{picture}: {notice}", err=True)
@@ -108,19 +105,16 @@ def decode(
     max_pixels: Annotated[int | None, typer.Option(help="Refuse larger pictures; default 268435456.")] = None,
 ) -> None:
     """Decompress an .itg file."""
-    import numpy as np
-
     from intaglio import codec, container, images
 
-    if output.suffix.lower() not in images._SAVERS:
-        images.save(output, np.zeros((1, 1), np.uint8))  # says so at once; it looks at the name before it writes
-    _check_output(output, coded)
+    images.check_target(output, picture=True)
+    _check_distinct(output, coded)
     limit = container.DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels
     data = _read(coded)
     try:
         with _Bar("decoding") as bar:
             pixels = codec.decode(data, model=model, threads=threads, max_pixels=limit, progress=bar)
-    except IntaglioError as error:
+    except (FormatError, ModelError) as error:
         raise _named(coded, error) from None
     images.save(output, pixels)
 
@@ -135,7 +129,7 @@ def info(
 
     try:
         found = codec.info(_read(coded))
-    except IntaglioError as error:
+    except (FormatError, ModelError) as error:
         raise _named(coded, error) from None
     if as_json:
         typer.echo(json.dumps(asdict(found)))
@@ -218,6 +212,8 @@ def main() -> None:
         fault = "interrupted"
     except BrokenPipeError:
         sys.exit(1)
+    except OSError as error:  # files are dealt with where they are read and written; what is left is stdout
+        fault = f"the output cannot be written: {error.strerror or error}"
     except Exception as error:
         fault = _usage_fault(error)
     print("intaglio: " + " ".join(fault.split()), file=sys.stderr)

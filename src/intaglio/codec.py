@@ -1,7 +1,7 @@
 """Pictures to .itg bytes and back: where image, model and container meet.
 
 A picture is cut into tiles (one, up to about 4 megapixels); each tile's latents are coded on their own. Analysis and
-synthesis see a halo around each tile, so no seam shows.
+synthesis go block by block, in the tiles that the writer makes, and see a halo around each, so no seam shows.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +26,6 @@ from intaglio.traversal import latents
 Pixels = NDArray[np.uint8]
 ModelName = str | os.PathLike[str] | Model
 Progress = Callable[[int, int], None]  # steps done, steps in all
-Sample = TypeVar("Sample", np.uint8, np.float32)
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ def encode(
     header = _header(pixels, rate, runner)
     padded = _padded(images.to_rgb(pixels))
     boxes = container.tile_grid(header)
-    step = _Steps(progress, boxes, 1)
+    step = _Steps(progress if len(boxes) > 1 else None, len(boxes))
     payloads = []
     for box in boxes:
         coder = Encode(runner.latent, runner.tables)
@@ -117,17 +115,16 @@ def decode(
     coded = container.read(data, max_pixels)
     header = coded.header
     runner = _decoder(header, model, threads)
-    boxes = container.tile_grid(header)
-    step = _Steps(progress, boxes, 2)
+    boxes, blocks = container.tile_grid(header), _blocks(header)
+    several = len(boxes) > 1 or len(blocks) > 1
+    step = _Steps(progress if several else None, len(boxes) + len(blocks))
     plane = _decode_latents(coded, boxes, runner, step)
-    tiles = []
-    for box in boxes:
-        tiles.append(_synthesise(plane, box, header.rate, runner))
+    pixels = np.empty((header.height, header.width, 3), np.uint8)
+    for block in blocks:
+        part = pixels[block.y : block.y + block.height, block.x : block.x + block.width]
+        part[:] = _synthesise(plane, block, header.rate, runner)
         step()
-    pixels = _joined(boxes, tiles, 0)[: header.height, : header.width]
-    if header.channels == 1:
-        return _grey(pixels)
-    return np.ascontiguousarray(pixels)
+    return _grey(pixels) if header.channels == 1 else pixels
 
 
 def decode_latents(data: bytes, *, model: ModelName | None = None, threads: int | None = None) -> Floats:
@@ -135,12 +132,12 @@ def decode_latents(data: bytes, *, model: ModelName | None = None, threads: int 
     coded = container.read(data)
     runner = _decoder(coded.header, model, threads)
     boxes = container.tile_grid(coded.header)
-    return _decode_latents(coded, boxes, runner, _Steps(None, boxes, 1))
+    return _decode_latents(coded, boxes, runner, _Steps(None, len(boxes)))
 
 
 def info(data: bytes) -> Info:
-    """What the header says; the whole file is checked. Raises FormatError."""
-    coded = container.read(data)
+    """What the header says, however large the picture; the whole file is checked. Raises FormatError."""
+    coded = container.read(data, container.MAX_VARINT**2)
     header = coded.header
     name = next((name for name in shipped_models() if load_model(name).model_id == header.model_id), None)
     return Info(
@@ -218,12 +215,18 @@ def _window(padded: Pixels, box: TileBox, halo: int) -> Window:
     return Window(np.ascontiguousarray(part), (top, left, inner[2], inner[3]))
 
 
+def _blocks(header: Header) -> tuple[TileBox, ...]:
+    """What the synthesis takes at a time: our writer's tiles, whatever the file's. A halo around each of many tiny
+    tiles would cost fifty times the work, and one huge tile gigabytes.
+    """
+    return container.tile_grid(replace(header, tile=container.choose_tile(header.width, header.height)))
+
+
 class _Steps:
     """Counts the steps of the work on several tiles and reports each, beginning with none done."""
 
-    def __init__(self, report: Progress | None, boxes: tuple[TileBox, ...], per_tile: int) -> None:
-        self._report = report if len(boxes) > 1 else None
-        self._done, self._total = -1, per_tile * len(boxes)
+    def __init__(self, report: Progress | None, total: int) -> None:
+        self._report, self._done, self._total = report, -1, total
         self()
 
     def __call__(self) -> None:
@@ -234,32 +237,22 @@ class _Steps:
 
 def _decode_latents(coded: Container, boxes: tuple[TileBox, ...], model: Model, step: _Steps) -> Floats:
     """The tiles' latents side by side: entropy decoding looks into one tile at a time."""
-    tiles = []
+    whole = TileBox(0, 0, coded.header.width, coded.header.height)
+    plane = np.empty((1, model.latent, *_latent_box(whole)[2:]), np.float32)
     for box, payload in zip(boxes, coded.payloads, strict=True):
-        _, _, height, width = _latent_box(box)
+        top, left, height, width = _latent_box(box)
         coder = Decode(model.latent, model.tables, payload, (height // HYPER_SCALE, width // HYPER_SCALE))
-        tiles.append(latents(model, None, coded.header.rate, coder))
+        plane[:, :, top : top + height, left : left + width] = latents(model, None, coded.header.rate, coder)
         coder.finish()
         step()
-    return _joined(boxes, tiles, 2)
+    return plane
 
 
-def _joined(boxes: tuple[TileBox, ...], tiles: list[NDArray[Sample]], axis: int) -> NDArray[Sample]:
-    """The tiles side by side, where `axis` counts the rows and the next one the columns."""
-    if len(tiles) == 1:
-        return tiles[0]
-    rows: dict[int, list[NDArray[Sample]]] = {}
-    for box, tile in zip(boxes, tiles, strict=True):
-        rows.setdefault(box.y, []).append(tile)
-    return np.concatenate([np.concatenate(row, axis=axis + 1) for row in rows.values()], axis=axis)
-
-
-def _synthesise(plane: Floats, box: TileBox, rate: int, model: Model) -> Pixels:
-    inner = _latent_box(box)
-    rows, columns, top, left = _around(inner, model.halo, (plane.shape[2], plane.shape[3]))
+def _synthesise(plane: Floats, block: TileBox, rate: int, model: Model) -> Pixels:
+    rows, columns, top, left = _around(_latent_box(block), model.halo, (plane.shape[2], plane.shape[3]))
     pixels = model.synthesis(np.ascontiguousarray(plane[:, :, rows, columns]), rate)
-    top, left, height, width = (LATENT_SCALE * value for value in (top, left, inner[2], inner[3]))
-    return pixels[top : top + height, left : left + width]
+    top, left = LATENT_SCALE * top, LATENT_SCALE * left
+    return pixels[top : top + block.height, left : left + block.width]
 
 
 def _grey(pixels: Pixels) -> Pixels:

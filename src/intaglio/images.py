@@ -90,7 +90,7 @@ def from_image(image: Image.Image | np.ndarray) -> Picture:
     ImageError for a Pillow image that is empty, damaged, or of a refused mode.
     """
     if isinstance(image, np.ndarray):
-        return Picture(_checked(image))
+        return Picture(np.asarray(_checked(image)))  # asarray: a subclass, such as np.matrix, indexes in its own way
     if not isinstance(image, Image.Image):
         wanted = "a Pillow image or a uint8 array (H,W,3) or (H,W)"
         raise ArgumentError(f"the picture is of type {type(image).__name__}; it must be {wanted}")
@@ -127,11 +127,8 @@ def save(path: str | os.PathLike[str], pixels: np.ndarray) -> None:
     .png, .webp, .tif, .bmp, .ppm are lossless; .jpg is quality 95, 4:4:4. Raises ArgumentError for another
     extension, a wrong array, a picture too large for the format, or a path that cannot be written.
     """
-    suffix = Path(path).suffix.lower()
-    if suffix not in _SAVERS:
-        what = f"files named {suffix!a}" if suffix else "a picture without a file extension"
-        raise ArgumentError(f"{_name(path)}: cannot write {what}; use {_WRITABLE}")
-    kind, options = _SAVERS[suffix]
+    check_target(path, picture=True)
+    kind, options = _SAVERS[Path(path).suffix.lower()]
     buffer = io.BytesIO()
     image = Image.fromarray(np.ascontiguousarray(_checked(pixels)))
     try:
@@ -142,31 +139,43 @@ def save(path: str | os.PathLike[str], pixels: np.ndarray) -> None:
     atomic_write(path, buffer.getvalue())
 
 
+def check_target(path: str | os.PathLike[str], *, picture: bool = False) -> None:
+    """Raises ArgumentError if `path` is a folder or its folder does not exist; with `picture` also if its extension is
+    none that `save` knows.
+
+    For a look before long work: whether the file can really be written is known only when it is.
+    """
+    name = _name(path)
+    suffix = Path(path).suffix.lower()
+    if picture and suffix not in _SAVERS:
+        what = f"files named {suffix!a}" if suffix else "a picture without a file extension"
+        raise ArgumentError(f"{name}: cannot write {what}; use {_WRITABLE}")
+    try:
+        folder = os.path.dirname(os.path.realpath(path))
+    except (OSError, ValueError) as error:
+        raise ArgumentError(f"{name}: not a usable file name ({one_line(error)})") from error
+    if os.path.isdir(path):
+        raise ArgumentError(f"{name}: is a folder; give the name of a file")
+    if not os.path.isdir(folder):
+        raise ArgumentError(f"{name}: the folder {_name(folder)} does not exist; make it first")
+
+
 def atomic_write(path: str | os.PathLike[str], data: bytes) -> None:
     """Writes `data` so that the file appears whole or not at all; on failure an existing file is untouched.
 
     A temporary file beside the target is renamed over it. What is no regular file (a pipe, /dev/stdout) is
     written to directly. Raises ArgumentError when the folder is missing or the path cannot be written.
     """
-    name = _name(path)
+    check_target(path)
     try:
         mode = _existing_mode(path)
-        if mode is not None and stat.S_ISDIR(mode):
-            raise ArgumentError(f"{name}: is a folder; give the name of a file")
         if mode is not None and not stat.S_ISREG(mode):
             Path(path).write_bytes(data)
             return
         # A symbolic link stays a link: the file it points to is replaced.
-        target = Path(os.path.realpath(path))
-        if not target.parent.is_dir():
-            raise ArgumentError(f"{name}: the folder {_name(target.parent)} does not exist; make it first")
-        _replace(target, data, mode)
+        _replace(Path(os.path.realpath(path)), data, mode)
     except OSError as error:
-        raise ArgumentError(f"{name}: cannot be written ({error.strerror or one_line(error)})") from error
-    except ValueError as error:
-        if isinstance(error, ArgumentError):
-            raise
-        raise ArgumentError(f"{name}: not a usable file name ({one_line(error)})") from error
+        raise ArgumentError(f"{_name(path)}: cannot be written ({error.strerror or one_line(error)})") from error
 
 
 def _existing_mode(path: str | os.PathLike[str]) -> int | None:

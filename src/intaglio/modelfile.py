@@ -22,6 +22,7 @@ from intaglio.onnxgraph import check_graph
 MAGIC = b"\x8bITGM"
 VERSION = 0
 MAX_BYTES = 1 << 28
+MAX_HEADER_BYTES = 1 << 20  # JSON grows about thirtyfold when it is read
 ENCODING_GRAPHS = ("analysis", "hyper_analysis")
 DECODING_GRAPHS = ("hyper_synthesis", "context_0", "context_1", "context_2", "context_3", "synthesis")
 DTYPES = ("uint8", "uint16", "int32", "float32")
@@ -46,10 +47,15 @@ class ModelFile:
     record: Mapping[str, Any]
 
     def decoding_hash(self) -> bytes:
-        """SHA-256 of the decoding half (graphs, arrays, configuration): what a picture file names its model by."""
+        """SHA-256 of the decoding half (graphs, arrays, configuration): what a picture file names its model by.
+
+        Hashed are the configuration as JSON, then each blob after a line with its name (for an array with dtype and
+        shape) and size; docs/models.md spells it out.
+        """
         digest = hashlib.sha256(json.dumps(self.config, sort_keys=True).encode())
         blobs = [(name, self.graphs[name]) for name in DECODING_GRAPHS]
-        blobs += [(name, _array_bytes(array)) for name, array in sorted(self.arrays.items())]
+        for name, array in sorted(self.arrays.items()):
+            blobs.append((f"{name} {array.dtype.name} {list(array.shape)}", _array_bytes(array)))
         for name, blob in blobs:
             digest.update(f"\n{name} {len(blob)}\n".encode())
             digest.update(blob)
@@ -66,7 +72,9 @@ def _array_bytes(array: NDArray[Any]) -> bytes:
 
 
 def write(model: ModelFile) -> bytes:
-    """The model file's bytes. Raises ArgumentError if a graph is missing or an array has a dtype files do not hold."""
+    """The model file's bytes. Raises ArgumentError if a graph is missing, an array has a dtype files do not hold, or
+    configuration and record are longer than a header may be.
+    """
     wanted = set(ENCODING_GRAPHS + DECODING_GRAPHS)
     if set(model.graphs) != wanted:
         raise ArgumentError(f"a model file holds the graphs {', '.join(sorted(wanted))}; got {', '.join(model.graphs)}")
@@ -82,6 +90,8 @@ def write(model: ModelFile) -> bytes:
         "blobs": [{"name": name, "size": len(blob), **more} for name, blob, more in blobs],
     }
     text = json.dumps(header, sort_keys=True).encode()
+    if len(text) > MAX_HEADER_BYTES:
+        raise ArgumentError(f"the model file's header has {len(text)} bytes; at most {MAX_HEADER_BYTES} are possible")
     body = b"".join([_PREFIX.pack(MAGIC, VERSION, len(text)), text, *(blob for _, blob, _ in blobs)])
     return body + hashlib.sha256(body).digest()
 
@@ -91,7 +101,7 @@ def read(data: bytes) -> ModelFile:
     body = _checked_body(data)
     size = _PREFIX.unpack_from(body)[2]
     start = _PREFIX.size + size
-    if start > len(body):
+    if start > len(body) or size > MAX_HEADER_BYTES:
         raise ModelError("the model file is damaged: its header does not fit")
     try:
         header = json.loads(body[_PREFIX.size : start])

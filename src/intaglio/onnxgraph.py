@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from intaglio.errors import ModelError
 
+# What our models use, and a few that another version of the exporter may write instead; none runs code or reads files.
 OPERATORS = frozenset(
     [
         "Abs",

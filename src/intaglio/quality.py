@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 
 from intaglio.errors import ArgumentError
 
@@ -21,12 +22,15 @@ MIN_LMBDA, MAX_LMBDA = 0.0005, 0.3
 
 
 def quality_to_rate(quality: float) -> int:
-    """Rate step 0..198 nearest to `quality` 1..100. Raises ArgumentError outside that range or on NaN."""
-    if isinstance(quality, bool) or not isinstance(quality, (int, float)) or not math.isfinite(quality):
+    """Rate step 0..198 nearest to `quality` 1..100, a real number of any type, NumPy's included.
+
+    Raises ArgumentError outside that range, on NaN, and for what is no number.
+    """
+    if isinstance(quality, bool) or not isinstance(quality, numbers.Real):
         raise ArgumentError(f"quality is {quality!r}; it must be a number from 1 to 100")
     if not MIN_QUALITY <= quality <= MAX_QUALITY:
-        raise ArgumentError(f"quality is {quality:g}; it must be from 1 (smallest file) to 100 (best picture)")
-    return math.floor(2.0 * (quality - 1.0) + 0.5)
+        raise ArgumentError(f"quality is {quality}; it must be from 1 (smallest file) to 100 (best picture)")
+    return math.floor(2.0 * (float(quality) - 1.0) + 0.5)
 
 
 def rate_to_quality(rate: int) -> float:

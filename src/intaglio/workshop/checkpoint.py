@@ -76,9 +76,9 @@ def load(folder: Path) -> tuple[State, dict[str, Any]]:
         for name in index["shards"]:
             with safe_open(folder / name, "pt") as file:
                 state.update({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
-    except (OSError, SafetensorError, KeyError, TypeError) as error:
+        return state, dict(index["record"])
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"checkpoint {folder} is damaged: {error}") from None
-    return state, index["record"]
 
 
 def flatten_optimizer(optimizer: torch.optim.Optimizer) -> State:

@@ -1,4 +1,4 @@
-"""The coders of the workshop: noise while training, rounding for validation. Both sum bits for each picture."""
+"""The coders of the workshop: noise while training, rounding at its end and for validation; all sum bits."""
 
 from __future__ import annotations
 
@@ -52,6 +52,15 @@ class Noise(_Summing):
     def _code(self, value: Tensor, index: Tensor) -> Tensor:
         self._charge(value + (torch.rand_like(value) - 0.5), index)
         return round_ste(value)
+
+
+class Hard(_Summing):
+    """Charges and hands on the latent rounded straight through: what the codec will do, for a frozen analysis."""
+
+    def _code(self, value: Tensor, index: Tensor) -> Tensor:
+        rounded = round_ste(value)
+        self._charge(rounded, index)
+        return rounded
 
 
 class Round(_Summing):

@@ -42,7 +42,8 @@ class TrainConfig:
 
     out: str = "runs/photo"  # folder for checkpoints, the log, validation results
     minutes: float = 120.0  # length of the whole run; the learning rate follows it
-    stages: tuple[tuple[float, int, int], ...] = ((0.4, 128, 16), (0.7, 192, 10), (1.0, 256, 8))  # until, crop, batch
+    stages: tuple[tuple[float, int, int], ...] = ((0.78, 256, 6), (1.0, 384, 3))  # until, crop, batch
+    hard_from: float = 1.0  # from this share of the run on: latents rounded, the encoding half frozen
     learning_rate: float = 4e-4
     linear_factor: float = 0.02  # the linear path learns slower by this factor
     warmup_steps: int = 300
@@ -66,6 +67,7 @@ class TrainConfig:
             _require("train", key, getattr(self, key) >= 0.0, "zero or more")
         for key, least in {"warmup_steps": 0, "seed": 0, "log_steps": 1, "val_crop": CROP_UNIT}.items():
             _require("train", key, getattr(self, key) >= least, f"{least} or more")
+        _require("train", "hard_from", 0.0 <= self.hard_from <= 1.0, "from 0 to 1")
         _require("train", "outlier", self.outlier > 1.0, "above 1")
         _require("train", "ema", 0.0 <= self.ema < 1.0, "from 0 up to, but not, 1")
         _require("train", "precision", self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}")

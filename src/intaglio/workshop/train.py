@@ -17,7 +17,7 @@ from intaglio.errors import ArgumentError
 from intaglio.quality import RATES
 from intaglio.traversal import latents
 from intaglio.workshop import checkpoint, models
-from intaglio.workshop.coders import Noise
+from intaglio.workshop.coders import Hard, Noise
 from intaglio.workshop.config import RunConfig, TrainConfig
 from intaglio.workshop.data import Batches, at_least, patch_statistics, picture_files
 from intaglio.workshop.loss import RateDistortion, rate_distortion
@@ -28,6 +28,15 @@ LINEAR_PARTS = ("analysis.linear.", "synthesis.linear.")
 KLT_PICTURES = 400
 LOG = "log.jsonl"
 LONGEST_STEP = 20.0  # seconds: a longer one was a pause (a stopped process), which does not count
+
+
+def spread_rates(count: int) -> Tensor:
+    """Random rate steps, (count,) int64: one from each of `count` equal parts of the scale, in random order.
+
+    Every batch sees low and high qualities alike, which keeps its gradient's variance down.
+    """
+    position = (torch.randperm(count) + torch.rand(count)) / count
+    return (position * RATES).long().clamp_max(RATES - 1)
 
 
 class Trainer:
@@ -58,6 +67,11 @@ class Trainer:
         warm = min(1.0, (self.step + 1) / max(1, self.options.warmup_steps))
         return self.options.learning_rate * warm * 0.5 * (1.0 + math.cos(math.pi * self.progress))
 
+    @property
+    def hard(self) -> bool:
+        """Whether the run is in its last phase: rounded latents, the encoding half frozen."""
+        return self.progress >= self.options.hard_from
+
     def shapes(self) -> Iterator[tuple[int, int]]:
         """Crop and batch size of the batches to come; asked a few batches ahead."""
         while True:
@@ -67,7 +81,7 @@ class Trainer:
         """Rate from noisy latents, distortion from latents rounded straight through."""
         x = batch.to(self.fabric.device, non_blocking=True).float().div(255.0)
         x = x.contiguous(memory_format=torch.channels_last)
-        coder = Noise(self.model.config.latent)
+        coder = Hard(self.model.config.latent) if self.hard else Noise(self.model.config.latent)
         with self.fabric.autocast():
             y_hat = latents(self.model, x, rate, coder)  # type: ignore[arg-type]
             decoded = self.model.synthesis(y_hat, rate)
@@ -76,7 +90,9 @@ class Trainer:
 
     def update(self, batch: Tensor) -> RateDistortion:
         """One optimiser step, skipped if the gradient is not finite or an outlier."""
-        rate = torch.randint(0, RATES, (batch.shape[0],)).to(self.fabric.device)
+        rate = spread_rates(batch.shape[0]).to(self.fabric.device)
+        for part in (self.model.analysis, self.model.hyper_analysis_net):
+            part.requires_grad_(not self.hard)
         result = self.forward(batch, rate)
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(result.loss())
