@@ -249,10 +249,16 @@ def test_more_pixels_than_allowed_are_refused(small: bytes) -> None:
         intaglio.decode(small, max_pixels=64 * 64 - 1)
     assert intaglio.decode(small, max_pixels=64 * 64).shape == (3, 5, 3)
     coded = container.read(small)
-    huge = container.write(replace(coded, header=replace(coded.header, width=2**20, height=2**20)))
+    huge = replace(coded.header, width=2**16, height=2**16, tile=64)
+    many = container.write(replace(coded, header=huge, payloads=coded.payloads * 2**8))
     with pytest.raises(FormatError, match="max_pixels"):
-        intaglio.decode(huge)
-    assert intaglio.info(huge).width == 2**20  # no limit for looking at it
+        intaglio.decode(many)
+    assert intaglio.info(many).width == 2**16  # no limit for looking at it
+
+
+def test_pictures_that_no_reader_would_take_are_not_written() -> None:
+    with pytest.raises(ImageError, match="at most"):
+        intaglio.encode(np.zeros((1, 2**22 + 1), np.uint8))
 
 
 def test_a_model_that_is_not_installed_is_named(small: bytes) -> None:

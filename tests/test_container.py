@@ -238,15 +238,27 @@ def test_writer_splits_pictures_over_four_megapixels_only(width: int, height: in
 
 
 @pytest.mark.parametrize(("width", "height"), [(2**31 - 1, 2**31 - 1), (2**28, 2), (2**22 + 1, 1), (16385, 16384)])
-def test_too_many_pixels_names_the_limit_and_the_way_around_it(width: int, height: int) -> None:
-    data = file_with(width=leb(width), height=leb(height))
+def test_too_many_pixels_are_refused_before_anything_else(width: int, height: int) -> None:
     words = rf"{width} x {height} .* {DEFAULT_MAX_PIXELS}: .* max_pixels="
-    with pytest.raises(FormatError, match=words) as caught:
-        read(data)
-    enough = int(str(caught.value).rpartition("=")[2])
-    assert read(data, max_pixels=enough).header.width == width
+    with pytest.raises(FormatError, match=words):
+        read(file_with(width=leb(width), height=leb(height)))
+
+
+def test_the_error_about_pixels_names_the_limit_and_the_way_around_it() -> None:
+    data = file_with(width=leb(4096), height=leb(1))
+    with pytest.raises(FormatError, match="over the limit of 4096: ") as caught:
+        read(data, max_pixels=4096)
+    enough = int(str(caught.value).partition("max_pixels=")[2].partition(" ")[0])
+    assert read(data, max_pixels=enough).header.width == 4096
     with pytest.raises(FormatError, match="over the limit"):
         read_header(data, max_pixels=enough - 1)
+
+
+@pytest.mark.parametrize(("width", "height", "tile"), [(4096, 4097, 0), (2**18 + 1, 1, 0), (8192, 8192, 65)])
+def test_a_giant_tile_is_refused_whatever_the_limit(width: int, height: int, tile: int) -> None:
+    data = file_with(width=leb(width), height=leb(height), tile=leb(tile))
+    with pytest.raises(FormatError, match="a tile of the picture"):
+        read_header(data, max_pixels=2**62)
 
 
 @pytest.mark.parametrize(

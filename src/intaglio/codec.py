@@ -19,7 +19,7 @@ from intaglio import container, images
 from intaglio.bundle import HYPER_SCALE, LATENT_SCALE, Model, Window, load_model, model_for, shipped_models
 from intaglio.coders import Decode, Encode, Floats, Round
 from intaglio.container import Container, Header, TileBox
-from intaglio.errors import ModelError
+from intaglio.errors import ImageError, ModelError
 from intaglio.quality import quality_to_rate, rate_to_quality
 from intaglio.traversal import latents
 
@@ -173,6 +173,9 @@ def _decoder(header: Header, model: ModelName | None, threads: int | None) -> Mo
 
 def _header(pixels: Pixels, rate: int, model: Model) -> Header:
     height, width = pixels.shape[:2]
+    if max(width, container.BLOCK) * max(height, container.BLOCK) > container.DEFAULT_MAX_PIXELS:
+        limit = f"{container.DEFAULT_MAX_PIXELS} (a side under {container.BLOCK} counts as {container.BLOCK})"
+        raise ImageError(f"the picture has {width} x {height} pixels; at most {limit} are coded: cut it up")
     return Header(
         width=width,
         height=height,

@@ -62,7 +62,7 @@ class _Frozen(Coder[Floats]):
     def gaussian(self, y: Floats | None, y_hat: Floats, params: tuple[Floats, Any], step: int) -> Floats:
         loc, index = params
         symbols = None if y is None else quantise(take(y, step) - loc)
-        return place(y_hat, self._code(symbols, index.astype(np.uint8)) + loc, step)
+        return place(y_hat, self._code(symbols, index.astype(np.uint8)).astype(np.float32) + loc, step)
 
 
 class _Given(_Frozen):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, field
+from numbers import Integral
 
 from intaglio.errors import ArgumentError, FormatError
 from intaglio.quality import MAX_RATE
@@ -17,6 +18,7 @@ VERSION = 0
 DEFAULT_MAX_PIXELS = 2**28
 MAX_VARINT = 2**31 - 1
 MAX_HEADER_BYTES = 27  # magic 4, version, flags, width 5, height 5, sample, rate, model 4, tile 5
+MAX_TILE_PIXELS = 2**24  # entropy decoding of one tile takes about 63 bytes of memory per pixel
 BLOCK = 64  # pixels; the grain of tiles and of padding
 ICC_TAG, EXIF_TAG, XMP_TAG = "ICCP", "EXIF", "XMP_"
 
@@ -228,8 +230,12 @@ def _read_header(cursor: _Cursor, max_pixels: int) -> tuple[Header, int]:
     if pixels > max_pixels:
         raise FormatError(
             f"the picture has {width} x {height} pixels, over the limit of {max_pixels}: "
-            f"if you trust the file, pass max_pixels={pixels}"
+            f"if you trust the file, pass max_pixels={pixels} (--max-pixels on the command line)"
         )
+    tile_width, tile_height = (_padded_tile(side, header.tile) for side in (width, height))
+    if tile_width * tile_height > MAX_TILE_PIXELS:
+        size = f"{tile_width} x {tile_height}"
+        raise FormatError(f"a tile of the picture has {size} pixels, over the limit of {MAX_TILE_PIXELS}")
     return header, flags
 
 
@@ -286,6 +292,12 @@ def _header_fault(header: Header) -> str | None:
     return None
 
 
+def _padded_tile(side: int, tile: int) -> int:
+    """Width or height of the first tile of a picture, in pixels, padded to whole blocks."""
+    blocks = _ceil_div(side, BLOCK)
+    return BLOCK * (min(blocks, tile) if tile else blocks)
+
+
 def _tile_count(header: Header) -> int:
     if header.tile == 0:
         return 1
@@ -322,9 +334,9 @@ def _check_bytes(what: str, content: bytes) -> None:
 
 
 def _is_int(value: object, low: int, high: int | None) -> bool:
-    if not isinstance(value, int) or isinstance(value, bool):
+    if not isinstance(value, Integral) or isinstance(value, bool):
         return False
-    return low <= value and (high is None or value <= high)
+    return low <= int(value) and (high is None or int(value) <= high)
 
 
 def _is_tag(tag: object) -> bool:

@@ -78,7 +78,7 @@ class Trainer:
             yield next((size, count) for until, size, count in self.options.stages if self.progress <= until)
 
     def forward(self, batch: Tensor, rate: Tensor) -> RateDistortion:
-        """Rate from noisy latents, distortion from latents rounded straight through."""
+        """Rate and distortion of a batch, from noisy latents, or from rounded ones in the last phase."""
         x = batch.to(self.fabric.device, non_blocking=True).float().div(255.0)
         x = x.contiguous(memory_format=torch.channels_last)
         coder = Hard(self.model.config.latent) if self.hard else Noise(self.model.config.latent)

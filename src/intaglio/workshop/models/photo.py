@@ -25,9 +25,7 @@ PATCH = 16  # y lives at 1/16 of the picture's scale
 LOC_STEPS = 16  # means are multiples of 1/16
 HYPER_EDGE = "replicate"  # at 1/64 a training crop is nearly all edge: zeros there would be learned as a rule
 CONTEXT_LIMIT = 127.0  # the context sees y_hat rounded and clamped to 8 bits
-CORRECTION = (
-    0.1  # unit of what the networks add to the linear path: keeps one Adam step well below one quantisation step
-)
+CORRECTION = 0.1  # unit of what the networks add to the linear path: one Adam step stays below a quantisation step
 
 
 @dataclass(frozen=True)
