@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,21 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, state: State) -> None:
             entries.setdefault(int(number), {})[key] = torch.empty_like(like).copy_(value) if fits else value
     full["state"] = entries
     optimizer.load_state_dict(full)
+
+
+def source_commit() -> str | None:
+    """The commit of the checkout this code lies in, with `+` if it was changed since; None outside a checkout."""
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=Path(__file__).parent,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found.stdout.strip()
 
 
 def under(prefix: str, state: State) -> State:

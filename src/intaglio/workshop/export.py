@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import subprocess
 import warnings
 from dataclasses import asdict
 from pathlib import Path
@@ -159,16 +158,6 @@ def model_file(model: Photo, name: str, record: dict[str, Any]) -> ModelFile:
     return ModelFile(name, graphs, integer_tables(model), config, record)
 
 
-def _commit() -> str | None:
-    try:
-        found = subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, cwd=Path(__file__).parent
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return found.stdout.strip()
-
-
 def export(source: str | Path, target: str | Path) -> ModelFile:
     """Writes the averaged weights of the checkpoint folder `source` as the model file `target`.
 
@@ -183,7 +172,7 @@ def export(source: str | Path, target: str | Path) -> ModelFile:
         "minutes": round(record["seconds"] / 60.0, 1),
         "skipped_steps": record["skipped"],
         "data_manifest_sha256": record["manifest"],
-        "commit": _commit(),
+        "commit": record.get("commit"),
         "train": config["train"],
         "torch": torch.__version__,
     }

@@ -55,7 +55,7 @@ class Trainer:
         groups = [{"params": rest, "factor": 1.0}, {"params": linear, "factor": self.options.linear_factor}]
         self.optimizer = torch.optim.Adam(groups, lr=self.options.learning_rate, betas=(0.9, 0.99), fused=True)
         self.step, self.seconds, self.skipped, self.norm = 0, 0.0, 0, 0.0
-        self.manifest = ""
+        self.manifest, self.commit = "", checkpoint.source_commit()
 
     @property
     def progress(self) -> float:
@@ -136,6 +136,7 @@ class Trainer:
             "skipped": self.skipped,
             "norm": self.norm,
             "manifest": self.manifest,
+            "commit": self.commit,
             "config": self.config.as_dict(),
         }
         checkpoint.save(Path(self.options.out), state, record, shard_bytes)
@@ -158,7 +159,7 @@ class Trainer:
         if self.fabric.device.type == "cuda" and "random.cuda" in state:
             torch.cuda.set_rng_state(state["random.cuda"], self.fabric.device)
         self.step, self.seconds = record["step"], record["seconds"]
-        self.skipped, self.norm = record["skipped"], record["norm"]
+        self.skipped, self.norm, self.manifest = record["skipped"], record["norm"], record["manifest"]
 
     def start_from_model(self, path: Path) -> None:
         """Starts from the weights of a model file."""
@@ -244,6 +245,8 @@ def train(config: RunConfig, resume: bool = False, start: Path | None = None, sh
             print(f"the run in {out} has ended at step {trainer.step}; to go on, raise [train] minutes", flush=True)
             return
     batches = Batches(config.data, config.train.seed)
+    if trainer.manifest not in ("", batches.manifest):
+        print("note: the training pictures are not those that the run began with", flush=True)
     trainer.manifest = batches.manifest
     validator = Validator(config, out) if config.data.val else None
     if start:
