@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -9,12 +11,15 @@ from torch import Tensor, nn
 from intaglio.quality import MAX_RATE, RATES
 
 
-def conv3(inputs: int, outputs: int, edge: str = "zeros") -> nn.Conv2d:
+Edge = Literal["zeros", "replicate"]
+
+
+def conv3(inputs: int, outputs: int, edge: Edge = "zeros") -> nn.Conv2d:
     """3x3 convolution that keeps the size: (B,inputs,H,W) -> (B,outputs,H,W); `edge`: "zeros" or "replicate"."""
     return nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode=edge)
 
 
-def down2(inputs: int, outputs: int, edge: str = "zeros") -> nn.Conv2d:
+def down2(inputs: int, outputs: int, edge: Edge = "zeros") -> nn.Conv2d:
     """4x4 convolution of stride 2: (B,inputs,H,W) -> (B,outputs,H/2,W/2); `edge` as for `conv3`."""
     return nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, padding_mode=edge)
 
