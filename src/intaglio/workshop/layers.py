@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from intaglio.quality import MAX_RATE, RATES
 
-
 Edge = Literal["zeros", "replicate"]
 
 
