@@ -148,7 +148,8 @@ def test_written_bytes_are_the_estimated_bits(
     written = 8 * len(payload)
     assert estimate.bits > 1000, f"seed {seed}"
     flush = 8 + 32 * payload[0]  # the number of lanes, and a state for each
-    assert abs(written - estimate.bits) <= 1e-3 * estimate.bits + flush, f"seed {seed}"
+    luck = 0.2 * np.sqrt(encoded.size)  # rounding of the state is random; a picture's worth of symbols averages it out
+    assert abs(written - estimate.bits) <= 1e-3 * estimate.bits + flush + luck, f"seed {seed}"
 
 
 @pytest.mark.parametrize("rate", [0, 60, 198])
