@@ -330,6 +330,7 @@ def test_the_last_phase_freezes_the_encoding_half_and_trains_the_rest(trainer: T
     assert not trainer.hard
     trainer.options = replace(trainer.options, hard_from=0.8)
     assert trainer.hard
+    assert trainer.learning_rate() == pytest.approx(trainer.options.hard_learning_rate / 2)  # half of the phase is over
     before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
     trainer.update(batch)
     changed = {name for name, value in trainer.model.state_dict().items() if not torch.equal(value, before[name])}

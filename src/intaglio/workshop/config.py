@@ -44,6 +44,7 @@ class TrainConfig:
     minutes: float = 120.0  # length of the whole run; the learning rate follows it
     stages: tuple[tuple[float, int, int], ...] = ((0.78, 256, 6), (1.0, 384, 3))  # until, crop, batch
     hard_from: float = 1.0  # from this share of the run on: latents rounded, the encoding half frozen
+    hard_learning_rate: float = 1e-4  # at the beginning of that phase; it falls to zero as well
     learning_rate: float = 4e-4
     linear_factor: float = 0.02  # the linear path learns slower by this factor
     warmup_steps: int = 300
@@ -61,7 +62,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Raises ArgumentError naming the key whose value cannot be meant."""
-        for key in ("minutes", "learning_rate", "clip"):
+        for key in ("minutes", "learning_rate", "hard_learning_rate", "clip"):
             _require("train", key, 0.0 < getattr(self, key) < math.inf, "above zero")
         for key in ("linear_factor", "save_minutes", "val_minutes"):
             _require("train", key, getattr(self, key) >= 0.0, "zero or more")

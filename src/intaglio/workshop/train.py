@@ -63,9 +63,13 @@ class Trainer:
         return min(self.seconds / (60.0 * self.options.minutes), 1.0)
 
     def learning_rate(self) -> float:
-        """Warm-up by steps, then a cosine over the run's minutes down to zero."""
+        """Warm-up by steps, then a cosine over the run's minutes down to zero; the last phase has one of its own."""
         warm = min(1.0, (self.step + 1) / max(1, self.options.warmup_steps))
-        return self.options.learning_rate * warm * 0.5 * (1.0 + math.cos(math.pi * self.progress))
+        peak, done = self.options.learning_rate, self.progress
+        if self.hard and self.options.hard_from < 1.0:
+            peak = self.options.hard_learning_rate
+            done = (done - self.options.hard_from) / (1.0 - self.options.hard_from)
+        return peak * warm * 0.5 * (1.0 + math.cos(math.pi * done))
 
     @property
     def hard(self) -> bool:
