@@ -34,6 +34,7 @@ SMALL_MODEL = {
 RATES_TRIED = (0, 77, 198)
 SIZES = ((64, 128), (192, 64))  # pixels
 TIES = 0.01  # share of the integers that may differ by one: the sums before them round in another order
+FEW = 4  # so many may in any case: a small output has a few hundred integers
 
 
 def randomised(seed: int) -> Photo:
@@ -104,7 +105,7 @@ def same_integers(got: np.ndarray, wanted: Tensor, message: str) -> None:
     assert np.ptp(reference) > 3, message
     difference = np.abs(got.astype(np.float64) - reference)
     assert difference.max() <= 1, message
-    assert (difference != 0).mean() <= TIES, message
+    assert (difference != 0).sum() <= max(FEW, TIES * difference.size), message
 
 
 @pytest.mark.slow

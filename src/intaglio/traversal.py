@@ -33,7 +33,10 @@ class Net(Protocol[Array]):
     """What the traversal asks of a model: PyTorch modules while training, ONNX Runtime sessions in the codec."""
 
     @property
-    def context_steps(self) -> Sequence[Step[Array]]: ...
+    def context_steps(self) -> Sequence[Step[Array]]:
+        """The context steps, in order."""
+        ...
+
     def analysis(self, x: Any, rate: Any, /) -> Array:
         """Picture to y, (B, M, H, W). What a picture is, is the net's affair."""
         ...
