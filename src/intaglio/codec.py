@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ from intaglio.traversal import latents
 Pixels = NDArray[np.uint8]
 ModelName = str | os.PathLike[str] | Model
 Progress = Callable[[int, int], None]  # steps done, steps in all
+Given = TypeVar("Given", Encode, Round)
 
 
 @dataclass(frozen=True)
@@ -72,13 +74,10 @@ def encode(
     pixels = picture.pixels
     runner = _model(model, threads)
     header = _header(pixels, rate, runner)
-    padded = _padded(images.to_rgb(pixels))
-    boxes = container.tile_grid(header)
-    step = _Steps(progress if len(boxes) > 1 else None, len(boxes))
+    tiles = len(container.tile_grid(header))
+    step = _Steps(progress if tiles > 1 else None, tiles)
     payloads = []
-    for box in boxes:
-        coder = Encode(runner.latent, runner.tables)
-        latents(runner, _window(padded, box, runner.halo), rate, coder)
+    for coder in _coded(pixels, header, runner, Encode):
         payloads.append(coder.finish())
         step()
     return container.write(Container(header, tuple(payloads)))
@@ -89,13 +88,7 @@ def estimate(image: Image.Image | Pixels, quality: float = 50, *, model: ModelNa
     rate = quality_to_rate(quality)
     pixels = images.from_image(image).pixels
     runner = _model(model, None)
-    padded = _padded(images.to_rgb(pixels))
-    bits = 0.0
-    for box in container.tile_grid(_header(pixels, rate, runner)):
-        coder = Round(runner.latent, runner.tables)
-        latents(runner, _window(padded, box, runner.halo), rate, coder)
-        bits += coder.bits
-    return bits
+    return sum(coder.bits for coder in _coded(pixels, _header(pixels, rate, runner), runner, Round))
 
 
 def decode(
@@ -206,6 +199,15 @@ def _around(box: tuple[int, int, int, int], halo: int, grid: tuple[int, int]) ->
     rows = slice(first_row, min(grid[0], top + height + halo))
     columns = slice(first_column, min(grid[1], left + width + halo))
     return rows, columns, top - first_row, left - first_column
+
+
+def _coded(pixels: Pixels, header: Header, model: Model, kind: type[Given]) -> Iterator[Given]:
+    """A coder of this kind for each tile in turn, after it has gone through the tile's latents."""
+    padded = _padded(images.to_rgb(pixels))
+    for box in container.tile_grid(header):
+        coder = kind(model.latent, model.tables)
+        latents(model, _window(padded, box, model.halo), header.rate, coder)
+        yield coder
 
 
 def _window(padded: Pixels, box: TileBox, halo: int) -> Window:
