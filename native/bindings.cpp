@@ -1,11 +1,16 @@
 // The Python face of the native core: converts arguments, releases the GIL, maps errors; nothing else lives here.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/string_view.h>
 
 #include <exception>
 #include <span>
+#include <string>
+#include <string_view>
 
-#include "rans.hpp"
+#include "decoder.hpp"
+#include "dispatch.hpp"
+#include "encoder.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -18,6 +23,13 @@ using Array = nb::ndarray<T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 template <class T>
 std::span<T> view(const Array<T>& array) {
     return {array.data(), array.size()};
+}
+
+// The kernels of that name; the fastest if it is empty.
+const intaglio::Kernels& kernels(std::string_view name) {
+    for (const intaglio::Kernels* each : intaglio::available_kernels())
+        if (name.empty() || name == each->name) return *each;
+    throw intaglio::ArgumentError("this machine cannot run the implementation " + std::string(name));
 }
 
 template <class Symbol>
@@ -33,6 +45,18 @@ nb::bytes finish(intaglio::Encoder& encoder) {
         coded = encoder.finish();
     }
     return nb::bytes(coded.data(), coded.size());
+}
+
+// One slice, without a copy of it.
+template <class Symbol>
+nb::bytes encode(Array<const Symbol> symbols, Array<const std::uint8_t> indexes, const intaglio::Tables& tables,
+                 std::string_view implementation) {
+    intaglio::Encoder encoder(tables, kernels(implementation));
+    {
+        const nb::gil_scoped_release unlocked;
+        encoder.push(view(symbols), view(indexes), true);
+    }
+    return finish(encoder);
 }
 
 void pull(intaglio::Decoder& decoder, Array<const std::uint8_t> indexes, Array<std::int32_t> symbols) {
@@ -58,6 +82,7 @@ void raise_as(const char* class_name) {
 }  // namespace
 
 NB_MODULE(_native, module) {
+    nb::set_leak_warnings(false);  // tables that live until the interpreter ends are no fault of their user
     raise_as<intaglio::FormatError>("FormatError");
     raise_as<intaglio::ArgumentError>("ArgumentError");
 
@@ -71,7 +96,12 @@ NB_MODULE(_native, module) {
             "first"_a.noconvert(), "sizes"_a.noconvert(), "frequencies"_a.noconvert());
 
     nb::class_<intaglio::Encoder>(module, "Encoder")
-        .def(nb::init<const intaglio::Tables&>(), "tables"_a, nb::keep_alive<1, 2>())
+        .def(
+            "__init__",
+            [](intaglio::Encoder* self, const intaglio::Tables& tables, std::string_view implementation) {
+                new (self) intaglio::Encoder(tables, kernels(implementation));
+            },
+            "tables"_a, "implementation"_a, nb::keep_alive<1, 2>())
         .def("push", &push<std::int32_t>, "symbols"_a.noconvert(), "indexes"_a.noconvert())
         .def("push", &push<std::int16_t>, "symbols"_a.noconvert(), "indexes"_a.noconvert())
         .def("finish", &finish);
@@ -79,10 +109,22 @@ NB_MODULE(_native, module) {
     nb::class_<intaglio::Decoder>(module, "Decoder")
         .def(
             "__init__",
-            [](intaglio::Decoder* self, const nb::bytes& data, const intaglio::Tables& tables) {
-                new (self) intaglio::Decoder({static_cast<const std::uint8_t*>(data.data()), data.size()}, tables);
+            [](intaglio::Decoder* self, const nb::bytes& data, const intaglio::Tables& tables,
+               std::string_view implementation) {
+                const auto* bytes = static_cast<const std::uint8_t*>(data.data());
+                new (self) intaglio::Decoder({bytes, data.size()}, tables, kernels(implementation));
             },
-            "data"_a, "tables"_a, nb::keep_alive<1, 3>())
+            "data"_a, "tables"_a, "implementation"_a, nb::keep_alive<1, 2>(), nb::keep_alive<1, 3>())
         .def("pull", &pull, "indexes"_a.noconvert(), "symbols"_a.noconvert())
         .def("finish", [](intaglio::Decoder& decoder) { decoder.finish(); });
+
+    module.def("encode", &encode<std::int32_t>, "symbols"_a.noconvert(), "indexes"_a.noconvert(), "tables"_a,
+               "implementation"_a);
+    module.def("encode", &encode<std::int16_t>, "symbols"_a.noconvert(), "indexes"_a.noconvert(), "tables"_a,
+               "implementation"_a);
+    module.def("implementations", [] {
+        nb::list names;
+        for (const intaglio::Kernels* each : intaglio::available_kernels()) names.append(each->name);
+        return names;
+    });
 }

@@ -4,19 +4,51 @@ Every symbol comes with an index that names the table it is coded with. Tables a
 stored with the model: nothing here computes a probability at decode time. A symbol outside its table costs
 an escape, not an error.
 
-    tables = Tables.from_gaussian_scales(scale_grid())
-    data = encode(symbols, indexes, tables)
-    symbols = decode(data, indexes, tables)
+>>> import numpy as np
+>>> tables = Tables.from_gaussian_scales([0.5, 2.0, 8.0])  # standard deviations
+>>> indexes = np.array([[0, 0, 1], [1, 2, 2]], dtype=np.uint8)
+>>> symbols = np.array([[0, 1, -3], [2, 70, -5]], dtype=np.int32)
+>>> data = encode(symbols, indexes, tables)
+>>> len(data)
+9
+>>> decode(data, indexes, tables)
+array([[ 0,  1, -3],
+       [ 2, 70, -5]], dtype=int32)
+>>> print(f"{tables.bits(symbols, indexes).sum():.1f} bits")
+40.8 bits
 
-`Encoder` and `Decoder` do the same in steps: the decoder may use what it has pulled to find the next
-slice's indexes.
+`Encoder` and `Decoder` do the same slice by slice. The decoder may use what it has pulled to find the next
+slice's indexes, as context models do; slices are part of the stream, so pull those that were pushed.
 
-Method: J. Duda, "Asymmetric numeral systems", arXiv:1311.2540. The stream is described in `native/rans.hpp`.
+>>> left, right = np.array([0, 1, -9, 0], dtype=np.int32), np.array([0, 2, -7, 1], dtype=np.int32)
+>>> start = np.zeros(4, dtype=np.uint8)
+>>> def next_to(symbols):
+...     return np.where(np.abs(symbols) > 1, 2, 0).astype(np.uint8)
+>>> encoder = Encoder(tables)
+>>> encoder.push(left, start)
+>>> encoder.push(right, next_to(left))
+>>> data = encoder.finish()
+>>> decoder = Decoder(data, tables)
+>>> first = decoder.pull(start)
+>>> decoder.pull(next_to(first))
+array([ 0,  2, -7,  1], dtype=int32)
+>>> decoder.finish()  # raises FormatError unless the stream ends here
+
+Symbols and indexes may be NumPy arrays or whatever NumPy can look at without a copy, such as a PyTorch
+tensor on the CPU; results are NumPy arrays (`torch.from_numpy` takes them as they are). Lists are refused:
+converting them takes longer than coding.
+
+Three implementations write and read the same bytes: "avx512", "avx2" and "portable". The fastest that the
+machine can run is used; the argument `implementation` or the environment variable INTAGLIO_CODER names
+another.
+
+Method: J. Duda, "Asymmetric numeral systems", arXiv:1311.2540. The stream is defined in docs/format.md.
 """
 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,8 +62,11 @@ from intaglio.errors import ArgumentError
 if TYPE_CHECKING:
     from intaglio import _native
 
+Array = Any  # a NumPy array, or what NumPy can look at: a buffer, a PyTorch tensor on the CPU
+
 PRECISION = 15
 TOTAL = 1 << PRECISION  # the frequencies of a table sum to this
+IMPLEMENTATION_VARIABLE = "INTAGLIO_CODER"  # names the implementation to use where no argument does
 MAX_TABLES = 256  # what a uint8 index can name
 MAX_GAUSSIAN_SCALE = 4096.0  # wider ones have no cell worth having beside the escape
 CUT = 0.4  # an outer cell that deserves less of a slot becomes an escape: least cost over scale_grid()
@@ -76,6 +111,12 @@ class Tables:
         Rounding minimises the Kullback-Leibler divergence, every cell >= 1; a palindrome stays one. Raises
         ArgumentError for probabilities that are negative, not finite, sum to more than 1 (beyond rounding)
         or all zero, or when more than 32767 cells remain.
+
+        >>> tables = Tables.from_pmfs([(0, [0.5, 0.25, 0.25]), (-1, [0.1, 0.8, 0.1])])
+        >>> tables.first, tables.sizes
+        (array([ 0, -1], dtype=int32), array([4, 4], dtype=int32))
+        >>> tables.frequencies[:4]  # of 32768; the last one is the escape's
+        array([16383,  8192,  8192,     1], dtype=uint16)
         """
         if not 1 <= len(pmfs) <= MAX_TABLES:
             raise ArgumentError(f"tables: {len(pmfs)} were asked for, 1 to {MAX_TABLES} are possible")
@@ -95,7 +136,11 @@ class Tables:
 
         P(y) is the difference of two upper tail areas taken at |y|, which keeps full relative precision far
         out, where a difference of two distribution functions near 1 has none. Raises ArgumentError for
-        other scales.
+        other scales. Choose the row of a predicted scale by rounding its logarithm, see `intaglio.scales`.
+
+        >>> from intaglio.scales import scale_grid
+        >>> len(Tables.from_gaussian_scales(scale_grid()))
+        64
         """
         values = np.atleast_1d(np.asarray(scales, dtype=np.float64))
         if values.ndim != 1 or not np.all((values > 0) & (values <= MAX_GAUSSIAN_SCALE)):
@@ -118,10 +163,12 @@ class Tables:
         """What each symbol costs under these tables, in bits, the raw bits of an escape included.
 
         symbols: int32 or int16, any shape; indexes: uint8, same shape. Returns float64, same shape. The
-        coded size is their sum plus the flush (40 bits for small streams, 32 more per further lane). Raises
-        ArgumentError.
+        coded size is their sum plus the flush: about 3 bytes for a small stream, and half a byte for each
+        lane of a large one (its bits / 1100, up to 64). Raises ArgumentError.
         """
-        _check_symbols(symbols, indexes, self)
+        symbols, indexes = _pair(symbols, indexes)
+        if indexes.size and int(indexes.max()) >= len(self):
+            raise ArgumentError(f"index {int(indexes.max())} is too large: there are {len(self)} tables")
         rows = indexes.reshape(-1)
         regular = self.sizes[rows].astype(np.int64) - 1
         offset = symbols.reshape(-1) - self.first[rows].astype(np.int64)
@@ -153,19 +200,19 @@ class Encoder:
     """Codes slices of symbols into one stream: push them in the order in which they will be pulled, then
     finish."""
 
-    def __init__(self, tables: Tables) -> None:
+    def __init__(self, tables: Tables, implementation: str | None = None) -> None:
+        """`implementation`: one of `implementations()`, the fastest by default. Raises ArgumentError."""
         from intaglio import _native
 
-        self._tables = tables
-        self._native = _native.Encoder(tables.native)
+        self._native = _native.Encoder(tables.native, _chosen(implementation))
 
-    def push(self, symbols: NDArray[Any], indexes: NDArray[np.uint8]) -> None:
+    def push(self, symbols: Array, indexes: Array) -> None:
         """Adds a slice. symbols: int32 or int16, any shape; indexes: uint8, same shape, each below
         len(tables).
 
         Raises ArgumentError, and then has added nothing.
         """
-        _check_symbols(symbols, indexes, self._tables)
+        symbols, indexes = _pair(symbols, indexes)
         self._native.push(_flat(symbols), _flat(indexes))
 
     def finish(self) -> bytes:
@@ -176,22 +223,22 @@ class Encoder:
 class Decoder:
     """Gives back, slice by slice, what an Encoder with the same tables was given."""
 
-    def __init__(self, data: bytes, tables: Tables) -> None:
-        """Raises FormatError if `data` cannot begin a stream, ArgumentError if it is not bytes."""
+    def __init__(self, data: bytes, tables: Tables, implementation: str | None = None) -> None:
+        """`implementation` as in `Encoder`. Raises FormatError if `data` cannot begin a stream, ArgumentError
+        if it is not bytes."""
         from intaglio import _native
 
         if not isinstance(data, bytes):
             raise ArgumentError(f"coded symbols must be bytes, not {type(data).__name__}")
-        self._tables = tables
-        self._native = _native.Decoder(data, tables.native)
+        self._native = _native.Decoder(data, tables.native, _chosen(implementation))
 
-    def pull(self, indexes: NDArray[np.uint8]) -> NDArray[np.int32]:
-        """The next symbols, int32 in the shape of `indexes` (uint8, each below len(tables)).
+    def pull(self, indexes: Array) -> NDArray[np.int32]:
+        """The next slice's symbols, int32 in the shape of `indexes` (uint8, each below len(tables)).
 
-        Slices may be cut differently from those pushed. Raises ArgumentError, and FormatError for damaged
-        data; most damage shows, but only a checksum around the stream shows all of it.
+        Raises ArgumentError, and FormatError for damaged data; most damage shows, but only a checksum around
+        the stream shows all of it.
         """
-        _check_indexes(indexes, self._tables)
+        indexes = _indexes(indexes)
         symbols = np.empty(indexes.shape, dtype=np.int32)
         self._native.pull(_flat(indexes), symbols.reshape(-1))
         return symbols
@@ -201,39 +248,72 @@ class Decoder:
         self._native.finish()
 
 
-def encode(symbols: NDArray[Any], indexes: NDArray[np.uint8], tables: Tables) -> bytes:
-    """One slice as a stream of its own; arguments and errors as in `Encoder.push`."""
-    encoder = Encoder(tables)
-    encoder.push(symbols, indexes)
-    return encoder.finish()
+def encode(symbols: Array, indexes: Array, tables: Tables, implementation: str | None = None) -> bytes:
+    """One slice as a stream of its own; arguments and errors as in `Encoder`."""
+    from intaglio import _native
+
+    symbols, indexes = _pair(symbols, indexes)
+    return _native.encode(_flat(symbols), _flat(indexes), tables.native, _chosen(implementation))
 
 
-def decode(data: bytes, indexes: NDArray[np.uint8], tables: Tables) -> NDArray[np.int32]:
+def decode(data: bytes, indexes: Array, tables: Tables, implementation: str | None = None) -> NDArray[np.int32]:
     """Inverse of `encode`: int32 in the shape of `indexes`; errors as in `Decoder`."""
-    decoder = Decoder(data, tables)
+    decoder = Decoder(data, tables, implementation)
     symbols = decoder.pull(indexes)
     decoder.finish()
     return symbols
 
 
+def implementations() -> tuple[str, ...]:
+    """Names of the implementations that this machine can run, fastest first: of "avx512", "avx2", "portable".
+
+    All of them read and write the same streams.
+    """
+    from intaglio import _native
+
+    return tuple(_native.implementations())
+
+
+def _chosen(implementation: str | None) -> str:
+    """The implementation asked for by argument or environment; empty for the fastest."""
+    name = os.environ.get(IMPLEMENTATION_VARIABLE, "") if implementation is None else implementation
+    if name and name not in implementations():
+        raise ArgumentError(
+            f"coder implementation {name!r} cannot run here; choose one of {', '.join(implementations())}"
+        )
+    return name
+
+
 def _flat(array: NDArray[Any]) -> NDArray[Any]:
-    """The array as the native core takes it: one-dimensional and contiguous; a copy only where it must be."""
-    return np.ascontiguousarray(array).reshape(-1)
+    """The array as the native core takes it: one-dimensional, contiguous, aligned; a copy only where it must be."""
+    return np.require(array, requirements=["C_CONTIGUOUS", "ALIGNED"]).reshape(-1)
 
 
-def _check_indexes(indexes: NDArray[np.uint8], tables: Tables) -> None:
-    if not isinstance(indexes, np.ndarray) or indexes.dtype != np.uint8:
-        raise ArgumentError("indexes must be an array of uint8")
-    if indexes.size and int(indexes.max()) >= len(tables):
-        raise ArgumentError(f"index {int(indexes.max())} is too large: there are {len(tables)} tables")
+def _array(value: Array, name: str, *dtypes: type[np.integer]) -> NDArray[Any]:
+    """`value` as NumPy sees it, without a copy. Raises ArgumentError if it is not an array of one of `dtypes`."""
+    wanted = f"{name} must be an array of {' or '.join(np.dtype(dtype).name for dtype in dtypes)}"
+    if not isinstance(value, np.ndarray):
+        if isinstance(value, (list, tuple, int, float, str, bytes, type(None))):
+            raise ArgumentError(f"{wanted}, not {type(value).__name__}")
+        try:
+            value = np.asarray(value)
+        except (TypeError, ValueError, RuntimeError) as error:  # a tensor on a GPU, or one that wants a gradient
+            raise ArgumentError(f"{wanted} in the memory of the CPU: {' '.join(str(error).split())}") from None
+    if value.dtype not in dtypes:  # a foreign byte order is another dtype
+        raise ArgumentError(f"{wanted}, not {value.dtype}")
+    return value
 
 
-def _check_symbols(symbols: NDArray[Any], indexes: NDArray[np.uint8], tables: Tables) -> None:
-    _check_indexes(indexes, tables)
-    if not isinstance(symbols, np.ndarray) or symbols.dtype not in (np.int32, np.int16):
-        raise ArgumentError("symbols must be an array of int32 or int16")
+def _indexes(indexes: Array) -> NDArray[np.uint8]:
+    return _array(indexes, "indexes", np.uint8)
+
+
+def _pair(symbols: Array, indexes: Array) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    """Both as arrays of the same shape; the native core checks that the indexes are small enough."""
+    symbols, indexes = _array(symbols, "symbols", np.int32, np.int16), _indexes(indexes)
     if symbols.shape != indexes.shape:
         raise ArgumentError(f"symbols of shape {symbols.shape} and indexes of shape {indexes.shape} differ")
+    return symbols, indexes
 
 
 def _check_tables(tables: Tables) -> None:
