@@ -23,6 +23,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+bench = typer.Typer(help="Measure Intaglio beside others.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(bench, name="bench")
+
 _MODEL_HELP = "A shipped model's name, or a .itgm file; needed only for models of your own."
 Model = Annotated[str | None, typer.Option("--model", "-m", help=_MODEL_HELP)]
 Threads = Annotated[int | None, typer.Option("--threads", help="Threads for the networks; default: all cores.")]
@@ -185,6 +188,34 @@ def export(
     """Make a model file of a training run (needs the extra intaglio[train])."""
     file = _workshop("export").export(checkpoint, output)
     typer.echo(f"{output}: model {file.name!r}, id {file.model_id.hex()}")
+
+
+@bench.command()
+def coder(
+    picture: Annotated[Path | None, typer.Argument(help="Whose latents to code; one of examples/ without it.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object (see docs/coder.md).")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print tables for a document.")] = False,
+    symbols: Annotated[int, typer.Option(min=1, max=50_000_000, help="Length of the synthetic data.")] = 2_000_000,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each coder is timed.")] = 7,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the synthetic data.")] = 1,
+) -> None:
+    """Measure the entropy coder, beside those of CompressAI, constriction and torchac if they are installed."""
+    if as_json and as_markdown:
+        raise ArgumentError("--json and --markdown exclude each other; choose one")
+    from rich.console import Console
+
+    from intaglio.bench import report
+    from intaglio.bench.coder import Plan, measure
+
+    piped = not sys.stdout.isatty()
+    with _Bar("measuring") as bar:
+        found = measure(Plan(symbols, rounds, seed, picture), None if as_json and piped else bar)
+    if as_json:
+        typer.echo(json.dumps(asdict(found)))
+    elif as_markdown:
+        typer.echo(report.markdown(found), nl=False)
+    else:
+        report.show(found, Console(width=120 if piped else None))
 
 
 def _workshop(module: str) -> Any:
