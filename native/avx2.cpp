@@ -282,6 +282,6 @@ bool decode(const View& tables, Lanes& lanes, Block& block, std::size_t first, s
 
 }  // namespace
 
-const Kernels kAvx2{"avx2", select, gather<std::int16_t>, gather<std::int32_t>, scatter, encode, decode};
+constinit const Kernels kAvx2{"avx2", select, gather<std::int16_t>, gather<std::int32_t>, scatter, encode, decode};
 
 }  // namespace intaglio

@@ -149,7 +149,7 @@ inline std::uint8_t* encode_vector(const View& view, std::uint32_t* states, Bloc
 }
 
 std::uint8_t* encode(const View& tables, Lanes& lanes, Block& block, std::size_t last, std::uint8_t* words) {
-    if (lanes.count < kWidth) return kPortable.encode(tables, lanes, block, last, words);
+    if (lanes.count < kWidth) return kAvx2.encode(tables, lanes, block, last, words);
     const View view = tables;  // a copy that no store can change
     const std::size_t turn = lanes.count - 1;
     std::size_t at = last / kWidth * kWidth;
@@ -200,7 +200,7 @@ inline void decode_step(const View& view, std::uint32_t* states, Block& block, s
 }
 
 bool decode(const View& tables, Lanes& lanes, Block& block, std::size_t first, std::size_t last, Words& words) {
-    if (lanes.count < kWidth) return kPortable.decode(tables, lanes, block, first, last, words);
+    if (lanes.count < kWidth) return kAvx2.decode(tables, lanes, block, first, last, words);
     const View view = tables;  // copies that no store can change
     const std::size_t turn = lanes.count - 1;
     const std::uint8_t* next = words.next;
@@ -217,6 +217,6 @@ bool decode(const View& tables, Lanes& lanes, Block& block, std::size_t first, s
 
 }  // namespace
 
-const Kernels kAvx512{"avx512", select, gather<std::int16_t>, gather<std::int32_t>, scatter, encode, decode};
+constinit const Kernels kAvx512{"avx512", select, gather<std::int16_t>, gather<std::int32_t>, scatter, encode, decode};
 
 }  // namespace intaglio

@@ -32,7 +32,7 @@ public:
     }
 
     void put_zeros_and_one(int zeros) {
-        for (int i = 0; i < zeros; ++i) put(0, 1);
+        put(0, zeros);
         put(1, 1);
     }
 

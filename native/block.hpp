@@ -23,6 +23,12 @@ inline void check_rows(std::span<const std::uint8_t> rows, const Tables& tables)
                             std::to_string(tables.size()) + " tables");
 }
 
+// Whether a coded symbol's table lies beyond int16.
+inline bool has_shifted(const Block& block, const Tables& tables) {
+    return tables.shifted() && std::any_of(block.rows, block.rows + block.count,
+                                           [&tables](std::uint8_t row) { return tables.shift(row) != 0; });
+}
+
 // How many coded symbols come before a place in the block.
 inline std::size_t coded_before(const Block& block, std::size_t place) {
     const std::uint64_t below = (std::uint64_t{1} << place % 64) - 1;

@@ -73,11 +73,11 @@ private:
 
     void take_block(std::span<const std::uint8_t> rows, std::span<std::int32_t> symbols) {
         kernels_.select(tables_.view(), rows.data(), rows.size(), *block_);
-        check_rows({block_->rows, block_->count}, tables_);  // the caller's may have changed since
+        check_rows({block_->rows, block_->count}, tables_);  // of the block's own copy: the caller's may change
         block_->marked = 0;
         decode();
         kernels_.scatter(*block_, symbols.data(), symbols.size());
-        if (tables_.shifted()) {
+        if (has_shifted(*block_, tables_)) {
             Places place(*block_);
             for (std::size_t number = 0; number < block_->count; ++number) {
                 std::int32_t& symbol = symbols[place(number)];

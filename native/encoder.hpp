@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -20,6 +19,8 @@
 namespace intaglio {
 
 inline constexpr std::uint64_t kBitsPerLane = 1100;  // a lane costs 4 bits net: 0.4 % of this
+inline constexpr std::uint64_t kSmall = 25000;       // bits of a stream that shall pay few bytes for its lanes
+inline constexpr std::size_t kSmallLanes = 4;
 inline constexpr std::size_t kSample = 1024;         // symbols whose cost is looked at to choose the lanes
 
 // Collects slices; finish() codes them, last symbol first. Calls from several threads take turns.
@@ -97,18 +98,23 @@ private:
         std::uint64_t cost = 0;
         std::size_t next = 0;  // place of the next sample in the slice
         for (const Slice& slice : slices_) {
-            for (; next < slice.rows.size(); next += stride) cost += tables_.cost(slice.rows[next], slice.symbol(next));
+            for (; next < slice.rows.size(); next += stride) {
+                const std::uint8_t row = slice.rows[next];
+                check_rows({&row, 1}, tables_);  // borrowed ones may have changed since they came
+                cost += tables_.cost(row, slice.symbol(next));
+            }
             next -= slice.rows.size();
         }
         const std::uint64_t bits = cost * stride >> 8;
+        const std::size_t most = bits < kSmall ? kSmallLanes : kMaxLanes;
         std::size_t lanes = 1;
-        while (lanes < kMaxLanes && bits >= 2 * lanes * kBitsPerLane) lanes *= 2;
+        while (lanes < most && bits >= 2 * lanes * kBitsPerLane) lanes *= 2;
         return lanes;
     }
 
     void code(const Slice& slice, std::size_t start, std::size_t size) {
         kernels_.select(tables_.view(), slice.rows.data() + start, size, *block_);
-        check_rows({block_->rows, block_->count}, tables_);  // borrowed ones may have changed since
+        check_rows({block_->rows, block_->count}, tables_);  // as above, now of the block's own copy
         gather(slice, start, size);
         for (std::size_t i = block_->marked; i-- > 0;) {
             const std::size_t place = block_->marks[i];
@@ -133,16 +139,16 @@ private:
     }
 
     void gather(const Slice& slice, std::size_t start, std::size_t size) {
-        if (tables_.shifted()) {
-            const auto wide = [](std::int64_t moved) {
+        if (has_shifted(*block_, tables_)) {
+            const auto clamped = [](std::int64_t moved) {
                 return static_cast<std::int32_t>(std::clamp<std::int64_t>(moved, INT32_MIN, INT32_MAX));
             };
             shifted_.resize(size);
-            for (std::size_t i = 0; i < size; ++i) shifted_[i] = wide(slice.symbol(start + i));
+            for (std::size_t i = 0; i < size; ++i) shifted_[i] = clamped(slice.symbol(start + i));
             Places place(*block_);
             for (std::size_t number = 0; number < block_->count; ++number) {
                 std::int32_t& symbol = shifted_[place(number)];
-                symbol = wide(symbol - tables_.shift(block_->rows[number]));
+                symbol = clamped(symbol - tables_.shift(block_->rows[number]));
             }
             kernels_.gather32(shifted_.data(), size, *block_);
         } else if (const auto* wide = std::get_if<std::span<const std::int32_t>>(&slice.symbols)) {

@@ -40,7 +40,7 @@ struct Row {
 struct Cell {
     std::uint16_t start;
     std::uint16_t frequency;
-    float reciprocal;  // a little below 1 / frequency, see encode_step
+    float reciprocal;  // a little below 1 / frequency, see put in scalar.hpp
 };
 
 // Tables as the kernels see them.

@@ -65,6 +65,6 @@ bool decode(const View& view, Lanes& lanes, Block& block, std::size_t first, std
 
 }  // namespace
 
-const Kernels kPortable{"portable", select, gather<std::int16_t>, gather<std::int32_t>, scatter, encode, decode};
+constinit const Kernels kPortable{"portable", select, gather<std::int16_t>, gather<std::int32_t>, scatter, encode, decode};
 
 }  // namespace intaglio

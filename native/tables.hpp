@@ -84,7 +84,7 @@ private:
         const bool has_zero = first <= 0 && first + regular > 0;
         const auto zero = static_cast<std::size_t>(-std::int64_t{first});
         const bool certain = has_zero && frequencies[zero] >= kTotal - kSurprises;
-        const bool far = !certain && (first <= -32768 || first + regular > 32767);
+        const bool far = first <= -32768 || first + regular > 32767;
         certain_[rows_.size()] = certain ? 255 : 0;
         shifted_ |= far;
         shifts_.push_back(far ? first : 0);

@@ -152,18 +152,20 @@ def test_peers_are_compared_with_our_fastest_and_may_be_given_less(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     ours = [Coder(peers.OURS, each, partial(peers._ours, each)) for each in rans.implementations()]
-    _only(monkeypatch, *ours, Coder("Peer", "plain", _plain, limit=10))
+    _only(monkeypatch, *ours, Coder("Whole", "plain", _plain), Coder("Peer", "plain", _plain, limit=10))
     found = measure(Plan(symbols=5000, rounds=2))
     for section in found.sections:
-        *own, peer = section.rows
+        *own, whole, peer = section.rows
         best = max(row.decode.best for row in own if row.decode)
         assert (peer.symbols, peer.bits) == (10, 32.0)
-        assert peer.decode
-        assert peer.decode_ratio == pytest.approx(best / peer.decode.best)
+        assert whole.decode
+        assert whole.decode_ratio == pytest.approx(best / whole.decode.best)
+        assert peer.decode_ratio is None  # ten symbols may be dearer than the rest
         ideal = workloads.synthetic(section.workload, 5000, seed=1).head(10).ideal_bits
         assert peer.overhead == pytest.approx(100 * (32.0 / ideal - 1))
     assert "Peer, plain (first 10)" in report.markdown(found)
-    assert {row.coder for row in found.cold} == {peers.OURS}  # not those that are given less
+    assert {row.coder for row in found.cold} == {peers.OURS, "Whole"}  # not those that are given less
+    assert all((row.decode_ratio is None) == (row.coder == peers.OURS) for row in found.cold)
 
 
 def test_turns_are_reported_up_to_the_last(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

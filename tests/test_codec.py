@@ -171,6 +171,17 @@ def test_the_file_grows_with_quality(photo: np.ndarray) -> None:
     assert sizes[0] < sizes[-1]
 
 
+@pytest.mark.parametrize("quality", [1, 50, 75, 100])
+@pytest.mark.parametrize("corner", [(0, 0), (96, 64), (192, 192)])
+def test_a_small_picture_pays_less_than_twelve_bytes_for_the_coder(
+    photo: np.ndarray, quality: float, corner: tuple[int, int]
+) -> None:
+    top, left = corner
+    pixels = np.ascontiguousarray(photo[top : top + 64, left : left + 64])
+    (payload,) = container.read(intaglio.encode(pixels, quality)).payloads
+    assert len(payload) - codec.estimate(pixels, quality) / 8 < 12
+
+
 @pytest.mark.parametrize("quality", [1, 25, 50, 75, 100])
 def test_the_payload_is_what_the_tables_charge(photo: np.ndarray, quality: float) -> None:
     (payload,) = container.read(intaglio.encode(photo, quality)).payloads

@@ -23,6 +23,7 @@ LAYERS = {
     "intaglio.container": 0,
     "intaglio.images": 0,
     "intaglio.metrics": 0,
+    "intaglio.pmf": 1,
     "intaglio.rans": 1,
     "intaglio._native": 1,
     "intaglio.scales": 2,

@@ -50,7 +50,7 @@ def test_a_tiny_stream_pays_at_most_four_bytes_and_a_small_one_less_than_twelve(
     assert encode(*NOTHING, GAUSSIAN) == bytes(4)
     zeros = np.zeros(100_000, np.int32), np.zeros(100_000, np.uint8)
     assert encode(*zeros, TABLE_SETS["certain only"]) == bytes(4)
-    for count in range(0, 1537, 64):  # a picture of 64 x 64 pixels has at most some 1,500 symbols
+    for count in range(0, 1537, 64):
         symbols, indexes = drawn(count, rng)
         overhead = len(encode(symbols, indexes, GAUSSIAN)) - float(GAUSSIAN.bits(symbols, indexes).sum()) / 8
         assert overhead < 12, f"seed {seed}, {count} symbols"

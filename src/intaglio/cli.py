@@ -26,6 +26,7 @@ app = typer.Typer(
 bench = typer.Typer(help="Measure Intaglio beside others.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(bench, name="bench")
 
+_INTERRUPTED = 130  # what newer versions of Typer return after Ctrl-C
 _MODEL_HELP = "A shipped model's name, or a .itgm file; needed only for models of your own."
 Model = Annotated[str | None, typer.Option("--model", "-m", help=_MODEL_HELP)]
 Threads = Annotated[int | None, typer.Option("--threads", help="Threads for the networks; default: all cores.")]
@@ -234,7 +235,10 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold what the terminal cannot show
     try:
-        sys.exit(app(standalone_mode=False))
+        code = app(standalone_mode=False)
+        if code != _INTERRUPTED:
+            sys.exit(code)
+        fault = "interrupted"
     except IntaglioError as error:
         fault = str(error)
     except MemoryError:

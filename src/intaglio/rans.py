@@ -47,7 +47,7 @@ Method: J. Duda, "Asymmetric numeral systems", arXiv:1311.2540. The stream is de
 
 from __future__ import annotations
 
-import math
+import operator
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -58,18 +58,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from intaglio.errors import ArgumentError
+from intaglio.pmf import PRECISION, TOTAL, gaussian, quantise
 
 if TYPE_CHECKING:
     from intaglio import _native
 
 Array = Any  # a NumPy array, or what NumPy can look at: a buffer, a PyTorch tensor on the CPU
 
-PRECISION = 15
-TOTAL = 1 << PRECISION  # the frequencies of a table sum to this
 IMPLEMENTATION_VARIABLE = "INTAGLIO_CODER"  # names the implementation to use where no argument does
 MAX_TABLES = 256  # what a uint8 index can name
 MAX_GAUSSIAN_SCALE = 4096.0  # wider ones have no cell worth having beside the escape
-CUT = 0.4  # an outer cell that deserves less of a slot becomes an escape: least cost over scale_grid()
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,9 +116,14 @@ class Tables:
         >>> tables.frequencies[:4]  # of 32768; the last one is the escape's
         array([16383,  8192,  8192,     1], dtype=uint16)
         """
-        if not 1 <= len(pmfs) <= MAX_TABLES:
-            raise ArgumentError(f"tables: {len(pmfs)} were asked for, 1 to {MAX_TABLES} are possible")
-        rows = [_quantise(first, np.asarray(pmf, dtype=np.float64)) for first, pmf in pmfs]
+        try:
+            given = [(operator.index(first), np.asarray(pmf, dtype=np.float64)) for first, pmf in pmfs]
+        except (TypeError, ValueError, RuntimeError) as error:
+            wanted = "tables: give pairs of a first symbol, an int, and an array of probabilities"
+            raise ArgumentError(f"{wanted} ({' '.join(str(error).split())})") from None
+        if not 1 <= len(given) <= MAX_TABLES:
+            raise ArgumentError(f"tables: {len(given)} were asked for, 1 to {MAX_TABLES} are possible")
+        rows = [quantise(first, pmf) for first, pmf in given]
         firsts = [first for first, _ in rows]
         if not all(-(2**31) <= first < 2**31 for first in firsts):
             raise ArgumentError("tables: a first symbol is not an int32")
@@ -142,10 +145,13 @@ class Tables:
         >>> len(Tables.from_gaussian_scales(scale_grid()))
         64
         """
-        values = np.atleast_1d(np.asarray(scales, dtype=np.float64))
+        try:
+            values = np.atleast_1d(np.asarray(scales, dtype=np.float64))
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ArgumentError(f"tables: scales must be numbers ({' '.join(str(error).split())})") from None
         if values.ndim != 1 or not np.all((values > 0) & (values <= MAX_GAUSSIAN_SCALE)):
             raise ArgumentError(f"tables: Gaussian scales must lie above 0 and up to {MAX_GAUSSIAN_SCALE:g}")
-        return Tables.from_pmfs([_gaussian(float(scale)) for scale in values])
+        return Tables.from_pmfs([gaussian(float(scale)) for scale in values])
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """The three arrays by name, for a model file."""
@@ -164,7 +170,9 @@ class Tables:
 
         symbols: int32 or int16, any shape; indexes: uint8, same shape. Returns float64, same shape. The
         coded size is their sum plus the flush: about 3 bytes for a small stream, and half a byte for each
-        lane of a large one (its bits / 1100, up to 64). Raises ArgumentError.
+        lane of a large one (its bits / 1100, up to 64). A symbol other than 0 from a table that all but
+        excludes it (see docs/format.md, "certain") really costs about 15 bits and twice its logarithm.
+        Raises ArgumentError.
         """
         symbols, indexes = _pair(symbols, indexes)
         if indexes.size and int(indexes.max()) >= len(self):
@@ -292,7 +300,9 @@ def _flat(array: NDArray[Any]) -> NDArray[Any]:
 def _array(value: Array, name: str, *dtypes: type[np.integer]) -> NDArray[Any]:
     """`value` as NumPy sees it, without a copy. Raises ArgumentError if it is not an array of one of `dtypes`."""
     wanted = f"{name} must be an array of {' or '.join(np.dtype(dtype).name for dtype in dtypes)}"
-    if not isinstance(value, np.ndarray):
+    if isinstance(value, np.ma.MaskedArray):
+        raise ArgumentError(f"{wanted} without a mask: fill it first")
+    if type(value) is not np.ndarray:
         if isinstance(value, (list, tuple, int, float, str, bytes, type(None))):
             raise ArgumentError(f"{wanted}, not {type(value).__name__}")
         try:
@@ -327,56 +337,3 @@ def _check_tables(tables: Tables) -> None:
     sums = np.add.reduceat(frequencies, np.cumsum(sizes) - sizes, dtype=np.int64)
     if np.any(frequencies == 0) or np.any(sums != TOTAL):
         raise ArgumentError(f"tables: frequencies must be 1 or more and sum to {TOTAL} in each table")
-
-
-def _gaussian(scale: float) -> tuple[int, NDArray[np.float64]]:
-    """Probabilities of the integers -reach..reach under N(0, scale), where reach is beyond the last cell
-    worth a slot."""
-    unit = 1.0 / (scale * math.sqrt(2.0))
-    half: list[float] = []
-    while not half or half[-1] * TOTAL >= CUT:
-        y = len(half)
-        half.append(0.5 * (math.erfc((y - 0.5) * unit) - math.erfc((y + 0.5) * unit)))
-    return 1 - len(half), np.array(half[:0:-1] + half)
-
-
-def _quantise(first: int, probabilities: NDArray[np.float64]) -> tuple[int, NDArray[np.int64]]:
-    """First symbol and frequencies (escape last) of one table; see `Tables.from_pmfs`."""
-    p = probabilities
-    if p.ndim != 1 or not np.all(np.isfinite(p)) or np.any(p < 0) or p.sum() > 1 + 1e-6 or not p.any():
-        raise ArgumentError("tables: probabilities must be numbers >= 0 with a sum above 0 and at most 1")
-    worthy = np.flatnonzero(p * TOTAL >= CUT)
-    low, high = (int(worthy[0]), int(worthy[-1])) if len(worthy) else (int(p.argmax()), int(p.argmax()))
-    p = p[low : high + 1]
-    if len(p) >= TOTAL:
-        raise ArgumentError(f"tables: {len(p)} cells are too many, {TOTAL - 1} are possible")
-    escape = max(0.0, 1.0 - float(p.sum()))
-    if np.array_equal(p, p[::-1]):  # quantise one half and mirror it
-        half = (len(p) + 1) // 2
-        copies = np.full(half, 2)
-        copies[half - 1] = 2 - len(p) % 2
-        cells, last = _round(p[:half], escape, copies)
-        cells = np.concatenate([cells, cells[: len(p) - half][::-1]])
-    else:
-        cells, last = _round(p, escape, np.ones(len(p), dtype=np.int64))
-    return int(first) + low, np.append(cells, last)
-
-
-def _round(p: NDArray[np.float64], escape: float, copies: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
-    """Frequencies >= 1 of cells (each standing `copies` times, 1 or 2) and of the escape, together 32768.
-
-    Starts from rounding down, then moves single slots where the cross-entropy, -sum p log f, gains most or
-    loses least.
-    """
-    p, copies = np.append(p, escape), np.append(copies, 1)
-    f = np.maximum(np.floor(p * TOTAL).astype(np.int64), 1)
-    while (excess := int((f * copies).sum()) - TOTAL) > 0:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            loss = np.where(f > 1, p * np.log(f / (f - 1)), np.inf)
-        f[loss.argmin()] -= 1
-    while excess < 0:
-        gain = np.where(copies <= -excess, p * np.log1p(1 / f), -1.0)
-        best = int(gain.argmax())
-        f[best] += 1
-        excess += int(copies[best])
-    return f[:-1], int(f[-1])

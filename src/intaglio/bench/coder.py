@@ -58,7 +58,7 @@ class Row:
 
     symbols: how many it was given; encode, decode: Msym/s; bits: coded bits per symbol; overhead: percent above the
     ideal of these symbols; encode_ratio, decode_ratio: how many times as fast our fastest is, best to best (None for
-    ours); error: what went wrong, in one line, and then there are no figures.
+    ours, and for a coder that was given fewer symbols); error: what went wrong, in one line, without figures then.
     """
 
     coder: str
@@ -87,7 +87,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Cold:
-    """One coder with cold caches: microseconds of one call, best and median."""
+    """One coder with cold caches: microseconds of one call, best and median; ratios as in `Row`."""
 
     workload: str
     coder: str
@@ -95,6 +95,8 @@ class Cold:
     symbols: int
     encode: Times | None
     decode: Times | None
+    encode_ratio: float | None
+    decode_ratio: float | None
     error: str | None
 
 
@@ -263,7 +265,8 @@ def _section(workload: Workload, coders: Sequence[Coder], rounds: int, step: _Co
 def _row(racer: _Racer, fastest: tuple[float, float]) -> Row:
     speeds = racer.speeds()
     encode, decode = speeds or (None, None)
-    compared = speeds if racer.coder.name != OURS and all(fastest) else None
+    whole = racer.coder.limit is None  # the first symbols of a workload may be dearer than the rest
+    compared = speeds if racer.coder.name != OURS and whole and all(fastest) else None
     ideal = racer.workload.ideal_bits
     return Row(
         coder=racer.coder.name,
@@ -289,11 +292,25 @@ def _cold(workload: Workload, coders: Sequence[Coder], turns: int, step: _Counte
 
     racers = [_Racer(coder, workload) for coder in coders]
     _race(racers, turns, step, walk)
+    ours = [times for racer in racers if racer.coder.name == OURS and (times := racer.microseconds())]
+    fastest = [min((times[way].best for times in ours), default=0.0) for way in (0, 1)]
     rows = []
     for racer in racers:
-        encode, decode = racer.microseconds() or (None, None)
-        names = racer.coder.name, racer.coder.implementation
-        rows.append(Cold(workload.name, *names, len(workload.symbols), encode, decode, racer.error))
+        times = racer.microseconds()
+        compared = times if racer.coder.name != OURS and all(fastest) else None
+        encode, decode = times or (None, None)
+        row = Cold(
+            workload=workload.name,
+            coder=racer.coder.name,
+            implementation=racer.coder.implementation,
+            symbols=len(workload.symbols),
+            encode=encode,
+            decode=decode,
+            encode_ratio=compared[0].best / fastest[0] if compared else None,
+            decode_ratio=compared[1].best / fastest[1] if compared else None,
+            error=racer.error,
+        )
+        rows.append(row)
     return rows
 
 

@@ -12,12 +12,13 @@ from rich.table import Table
 from intaglio.bench.coder import Cold, Report, Row, Section, Times
 
 _SPEED_HEADS = ("coder", "encode", "median", "decode", "median", "bits", "over ideal", "x encode", "x decode")
-_COLD_HEADS = ("coder", "encode", "best", "decode", "best")
+_COLD_HEADS = ("coder", "encode", "median", "decode", "median", "x encode", "x decode")
+_WIDE = 112  # columns of a terminal that all of a table takes
 _LEGEND = (
     "Encode, decode: millions of symbols a second, best and median of the rounds, one thread. Bits: coded bits per "
     "symbol. x encode, x decode: how many times as fast the fastest of ours is, best to best."
 )
-_COLD_LEGEND = "Cold caches: microseconds per call, median and best, each call after a walk through 64 MB."
+_COLD_LEGEND = "Cold caches: microseconds per call, best and median, each call after a walk through 64 MB."
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,11 @@ class _Sheet:
 def show(report: Report, console: Console) -> None:
     """Prints the tables for people."""
     for sheet in _sheets(report):
+        if console.width < _WIDE:
+            sheet = _narrow(sheet)
         table = Table(title=sheet.title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
         for number, head in enumerate(sheet.heads):
-            table.add_column(head, justify="right" if number else "left", no_wrap=bool(number))
+            table.add_column(head, justify="right" if number else "left", no_wrap=True)
         faults = []
         for row in sheet.rows:
             if len(row) == len(sheet.heads):
@@ -46,6 +49,13 @@ def show(report: Report, console: Console) -> None:
             console.print(f"error: {fault}\n", markup=False, highlight=False)
     for line in (_LEGEND, _COLD_LEGEND, *_remarks(report)):
         console.print(line, markup=False, highlight=False)
+
+
+def _narrow(sheet: _Sheet) -> _Sheet:
+    """The sheet without the columns that a narrow terminal has no room for."""
+    kept = [number for number, head in enumerate(sheet.heads) if head not in ("median", "bits")]
+    rows = [tuple(row[number] for number in kept) if len(row) == len(sheet.heads) else row for row in sheet.rows]
+    return _Sheet(sheet.title, tuple(sheet.heads[number] for number in kept), rows)
 
 
 def markdown(report: Report) -> str:
@@ -90,15 +100,20 @@ def _speed_cells(row: Row, section: Section) -> tuple[str, ...]:
         *(_speed(value) for times in (row.encode, row.decode) for value in (times.best, times.median)),
         "" if row.bits is None else f"{row.bits:.5f}",
         "" if row.overhead is None else f"{row.overhead:+.3f} %",
-        *("" if ratio is None else f"{ratio:.1f}" for ratio in (row.encode_ratio, row.decode_ratio)),
+        *_ratios(row),
     )
+
+
+def _ratios(row: Row | Cold) -> tuple[str, str]:
+    encode, decode = ("" if ratio is None else f"{ratio:.1f}" for ratio in (row.encode_ratio, row.decode_ratio))
+    return encode, decode
 
 
 def _cold_cells(row: Cold) -> tuple[str, ...]:
     name = f"{row.coder}, {row.implementation}"
     if row.encode is None or row.decode is None:
         return name, row.error or "no figures"
-    return name, *_microseconds(row.encode), *_microseconds(row.decode)
+    return name, *_microseconds(row.encode), *_microseconds(row.decode), *_ratios(row)
 
 
 def _speed(value: float) -> str:
@@ -106,7 +121,7 @@ def _speed(value: float) -> str:
 
 
 def _microseconds(times: Times) -> tuple[str, str]:
-    return f"{times.median:,.0f}", f"{times.best:,.0f}"
+    return f"{times.best:,.0f}", f"{times.median:,.0f}"
 
 
 def _remarks(report: Report) -> list[str]:
