@@ -1,4 +1,8 @@
-"""A model that can run: the graphs of a model file in ONNX Runtime, behind the parts that the traversal asks for."""
+"""A model that can run: the graphs of a model file in ONNX Runtime, behind the parts that the traversal asks for.
+
+What chooses coding tables are the model's integer networks, exact on every machine (see `intaglio.integer`);
+analysis and synthesis are float networks, whose last digits may differ.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,7 @@ from numpy.typing import NDArray
 
 from intaglio import modelfile
 from intaglio.errors import ArgumentError, IntaglioError, ModelError
+from intaglio.integer import CONTEXT, HYPER, LEVELS, Network, Reference, from_arrays, to_onnx
 from intaglio.modelfile import ModelFile
 from intaglio.quality import RATES
 from intaglio.rans import Tables
@@ -83,7 +88,8 @@ class Model:
         with self._lock:
             session = self._sessions.get(graph)
             if session is None:
-                session = self._sessions[graph] = _session(self.file.graphs[graph], self.threads)
+                data = self.file.graphs[graph] if graph in self.file.graphs else to_onnx(self.network(graph))
+                session = self._sessions[graph] = _session(data, self.threads)
         wanted = {item.name for item in session.get_inputs()}
         try:
             found: list[Any] = list(session.run(None, {key: value for key, value in inputs.items() if key in wanted}))
@@ -92,6 +98,13 @@ class Model:
         if len(found) != len(outputs) or not all(map(_fits, found, outputs)):
             raise ModelError(f"graph {graph!r} of model {self.name!r} returned what is no output of such a graph")
         return found
+
+    def network(self, name: str) -> Network:
+        """One of the integer networks, `hyper_synthesis` or `context_0` .. `context_3`. Raises ModelError."""
+        network = from_arrays(name, {key: _native_order(value) for key, value in self.file.arrays.items()})
+        if name != HYPER and network.latent != self.latent:
+            raise ModelError(f"model {self.name!r} does not fit together: {name} is for {network.latent} channels")
+        return network
 
     def analysis(self, x: Window, rate: int) -> Floats:
         """Picture to y, float32 (1, M, h, w)."""
@@ -112,14 +125,14 @@ class Model:
         return self._z_rows[rate][None, :, None, None].astype(np.float32)
 
     def hyper_synthesis(self, z_hat: Floats, rate: int) -> Floats:
-        """z_hat to side information, float32 (1, S, h, w)."""
-        output = Output(np.float32, (1, None, HYPER_SCALE * z_hat.shape[2], HYPER_SCALE * z_hat.shape[3]))
+        """z_hat to side information, whole numbers in float32 (1, S, h, w)."""
+        output = Output(np.float32, (1, None, HYPER_SCALE * z_hat.shape[2], HYPER_SCALE * z_hat.shape[3]), LEVELS)
         return self.run("hyper_synthesis", {"z_hat": z_hat, "rate": _rate(rate)}, output)[0]
 
     @property
     def context_steps(self) -> Sequence[Callable[[Floats, Floats, int], tuple[Floats, NDArray[np.uint8]]]]:
         """The context steps: (side, y_hat, rate) to loc, float32, and index, uint8, each (1, M, h/2, w/2)."""
-        return [_Step(self, f"context_{number}") for number in range(4)]
+        return [_Step(self, name) for name in CONTEXT]
 
     def synthesis(self, y_hat: Floats, rate: int) -> Pixels:
         """y_hat (1, M, h, w) to pixels, uint8 (16h, 16w, 3)."""
@@ -137,6 +150,24 @@ class _Step:
         outputs = Output(np.float32, shape), Output(np.uint8, shape, len(self.model.tables) - 1)
         loc, index = self.model.run(self.graph, {"side": side, "y_hat": y_hat, "rate": _rate(rate)}, *outputs)
         return loc, index
+
+
+class ReferenceModel:
+    """The decoding parts of a model before the synthesis, run by the slow reference of the integer networks."""
+
+    def __init__(self, model: Model) -> None:
+        """Raises ModelError if the model's integer networks do not fit."""
+        self.latent, self.tables, self.z_rows = model.latent, model.tables, model.z_rows
+        self._hyper, self._steps = Reference(model.network(HYPER)), [Reference(model.network(each)) for each in CONTEXT]
+
+    def hyper_synthesis(self, z_hat: Floats, rate: int) -> Floats:
+        """As `Model.hyper_synthesis`."""
+        return self._hyper.hyper_synthesis(z_hat, rate)
+
+    @property
+    def context_steps(self) -> Sequence[Callable[[Floats, Floats, int], tuple[Floats, NDArray[np.uint8]]]]:
+        """As `Model.context_steps`."""
+        return [each.step for each in self._steps]
 
 
 def _fits(found: Any, wanted: Output) -> bool:

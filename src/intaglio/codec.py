@@ -107,7 +107,7 @@ def decode(
     """
     coded = container.read(data, max_pixels)
     header = coded.header
-    runner = _decoder(header, model, threads)
+    runner = decoder(header, model, threads)
     boxes, blocks = container.tile_grid(header), _blocks(header)
     several = len(boxes) > 1 or len(blocks) > 1
     step = _Steps(progress if several else None, len(boxes) + len(blocks))
@@ -123,7 +123,7 @@ def decode(
 def decode_latents(data: bytes, *, model: ModelName | None = None, threads: int | None = None) -> Floats:
     """y_hat of .itg bytes, float32 (1,M,h,w) on the padded picture's grid; arguments and errors as for `decode`."""
     coded = container.read(data)
-    runner = _decoder(coded.header, model, threads)
+    runner = decoder(coded.header, model, threads)
     boxes = container.tile_grid(coded.header)
     return _decode_latents(coded, boxes, runner, _Steps(None, len(boxes)))
 
@@ -152,8 +152,8 @@ def _model(model: ModelName, threads: int | None) -> Model:
     return model if isinstance(model, Model) else load_model(model, threads)
 
 
-def _decoder(header: Header, model: ModelName | None, threads: int | None) -> Model:
-    """The model that a file names: the one given, or a shipped one."""
+def decoder(header: Header, model: ModelName | None, threads: int | None) -> Model:
+    """The model that a file names: the one given, or a shipped one. Raises ModelError if that is another or missing."""
     if model is None:
         return model_for(header.model_id, threads)
     given = _model(model, threads)

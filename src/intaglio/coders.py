@@ -35,8 +35,8 @@ def quantise(values: Floats) -> NDArray[np.int32]:
     return np.floor(values + np.float32(0.5)).astype(np.int32)
 
 
-class _Frozen(Coder[Floats]):
-    """What the coders on frozen tables share."""
+class Frozen(Coder[Floats]):
+    """What the coders on frozen tables share; abstract."""
 
     def __init__(self, channels: int) -> None:
         """`channels`: M, the number of channels of y."""
@@ -65,7 +65,7 @@ class _Frozen(Coder[Floats]):
         return place(y_hat, self._code(symbols, index.astype(np.uint8)).astype(np.float32) + loc, step)
 
 
-class _Given(_Frozen):
+class _Given(Frozen):
     """A coder that is given the latents."""
 
     def _z_grid(self, z: Floats | None) -> tuple[int, int]:
@@ -105,7 +105,7 @@ class Encode(_Given):
         return self._encoder.finish()
 
 
-class Decode(_Frozen):
+class Decode(Frozen):
     """Pulls the slices from a payload; `finish()` checks that it ended where and how it must (else FormatError)."""
 
     def __init__(self, channels: int, tables: Tables, payload: bytes, z_grid: tuple[int, int]) -> None:

@@ -1,6 +1,6 @@
 """Model files (.itgm): bytes <-> graphs, arrays, configuration and training record; runs nothing.
 
-Layout, little-endian: magic `8B 49 54 47 4D` (0x8B "ITGM"), version u8 (0), u32 length of a JSON header, the header,
+Layout, little-endian: magic `8B 49 54 47 4D` (0x8B "ITGM"), version u8 (1), u32 length of a JSON header, the header,
 the blobs it describes back to back, SHA-256 of everything before. Graphs are ONNX, checked by `intaglio.onnxgraph`.
 """
 
@@ -20,12 +20,12 @@ from intaglio.errors import ArgumentError, ModelError
 from intaglio.onnxgraph import check_graph
 
 MAGIC = b"\x8bITGM"
-VERSION = 0
+VERSION = 1
 MAX_BYTES = 1 << 28
 MAX_HEADER_BYTES = 1 << 20  # JSON grows about thirtyfold when it is read
 ENCODING_GRAPHS = ("analysis", "hyper_analysis")
-DECODING_GRAPHS = ("hyper_synthesis", "context_0", "context_1", "context_2", "context_3", "synthesis")
-DTYPES = ("uint8", "uint16", "int32", "float32")
+DECODING_GRAPHS = ("synthesis",)
+DTYPES = ("int8", "uint8", "uint16", "int32", "float32")
 ID_BYTES = 4
 _PREFIX = struct.Struct("<5sBI")
 _DIGEST = 32
@@ -36,8 +36,8 @@ class ModelFile:
     """What a model file holds.
 
     name: the model's registry name. graphs: ONNX bytes by name, ENCODING_GRAPHS and DECODING_GRAPHS. arrays: integer
-    tables by name. config: what the codec must know of the network (JSON values). record: how it was trained (JSON
-    values).
+    tables and networks by name. config: what the codec must know of the network (JSON values). record: how it was
+    trained (JSON values).
     """
 
     name: str

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from intaglio.workshop.integer import IntegerConv
 from intaglio.workshop.models.photo import Photo
 
 # What runs where; the parts are the keys of `macs_per_pixel`.
@@ -32,7 +33,7 @@ def macs_per_pixel(model: Photo) -> dict[str, float]:
     hooks = []
     for part, module in _parts(model).items():
         for layer in module.modules():
-            if isinstance(layer, nn.Conv2d):
+            if isinstance(layer, (nn.Conv2d, IntegerConv)):
                 hooks.append(layer.register_forward_hook(partial(_count, counts, part)))
     try:
         y = model.analysis(pictures, rate)
@@ -56,6 +57,5 @@ def _parts(model: Photo) -> dict[str, nn.Module]:
     }
 
 
-def _count(counts: dict[str, float], part: str, layer: nn.Conv2d, inputs: Any, output: Tensor) -> None:
-    height, width = layer.kernel_size
-    counts[part] += output.numel() * height * width * layer.in_channels // layer.groups
+def _count(counts: dict[str, float], part: str, layer: nn.Conv2d | IntegerConv, inputs: Any, output: Tensor) -> None:
+    counts[part] += output.numel() * layer.weight[0].numel()

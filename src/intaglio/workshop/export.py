@@ -1,4 +1,4 @@
-"""From a checkpoint to a model file: every part as an ONNX graph with 16-bit weights, the tables as integers."""
+"""From a checkpoint to a model file: float networks as ONNX with 16-bit weights, the rest as integer arrays."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from torch import Tensor, nn
 
 from intaglio import modelfile
 from intaglio.images import atomic_write
+from intaglio.integer import to_arrays
 from intaglio.modelfile import ModelFile
 from intaglio.quality import RATES
 from intaglio.rans import Tables
 from intaglio.scales import scale_grid
 from intaglio.workshop import checkpoint, models
-from intaglio.workshop.models.photo import ContextStep, Photo
+from intaglio.workshop.models.photo import Photo
 
 HALO = 12  # latents: more than the reach of the analysis (9.6) and of the synthesis (8.8)
 SMALL = 1024  # arrays with fewer elements keep 32 bits
@@ -39,18 +40,6 @@ class AnalysisGraph(nn.Module):
         return self.part(pixels.permute(0, 3, 1, 2).float() / 255.0, rate)
 
 
-class StepGraph(nn.Module):
-    """side and y_hat to loc and the table row, uint8."""
-
-    def __init__(self, step: ContextStep) -> None:
-        super().__init__()
-        self.part = step
-
-    def forward(self, side: Tensor, y_hat: Tensor, rate: Tensor) -> tuple[Tensor, Tensor]:
-        loc, index = self.part(side, y_hat, rate)
-        return loc, torch.floor(index + 0.5).to(torch.uint8)
-
-
 class SynthesisGraph(nn.Module):
     """y_hat to pixels uint8 (1,16h,16w,3)."""
 
@@ -63,25 +52,13 @@ class SynthesisGraph(nn.Module):
         return pixels.to(torch.uint8).permute(0, 2, 3, 1)
 
 
-class FirstStepGraph(StepGraph):
-    """The same for the first step, which has no y_hat to see."""
-
-    def forward(self, side: Tensor, rate: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        return super().forward(side, side, rate)
-
-
 def graph_modules(model: Photo) -> dict[str, tuple[nn.Module, dict[str, Tensor]]]:
     """Each graph's module and example inputs (without `rate`), by the names of `intaglio.modelfile`."""
     config = model.config
-    y, side = torch.zeros(1, config.latent, 8, 12), torch.zeros(1, config.side, 8, 12)
-    first, *later = model.context_steps
-    steps = {f"context_{number}": (StepGraph(step), {"side": side, "y_hat": y}) for number, step in enumerate(later, 1)}
+    y = torch.zeros(1, config.latent, 8, 12)
     return {
         "analysis": (AnalysisGraph(model), {"pixels": torch.zeros(1, 128, 192, 3, dtype=torch.uint8)}),
         "hyper_analysis": (model.hyper_analysis_net, {"y": y}),
-        "hyper_synthesis": (model.hyper_synthesis, {"z_hat": torch.zeros(1, config.hyper, 2, 3)}),
-        "context_0": (FirstStepGraph(first), {"side": side}),
-        **steps,
         "synthesis": (SynthesisGraph(model), {"y_hat": y}),
     }
 
@@ -141,21 +118,29 @@ def _halve(model: onnx.ModelProto) -> None:
     model.graph.node.extend(nodes)
 
 
-def integer_tables(model: Photo) -> dict[str, np.ndarray]:
-    """The coder's tables, and the row of each channel of z at each rate step, uint8 (199, C)."""
+def integer_arrays(model: Photo) -> dict[str, np.ndarray]:
+    """The coder's tables, the row of each channel of z at each rate step, uint8 (199, C), and the integer networks.
+
+    Raises ArgumentError naming the channel for which exactness cannot be proved.
+    """
     tables = Tables.from_gaussian_scales(scale_grid()).to_arrays()
     with torch.no_grad():
         rows = torch.floor(model.z_rows(torch.arange(RATES))[:, :, 0, 0] + 0.5).to(torch.uint8)
-    return {f"tables.{name}": array for name, array in tables.items()} | {"z_rows": rows.cpu().numpy()}
+    arrays: dict[str, np.ndarray] = {f"tables.{name}": array for name, array in tables.items()}
+    arrays["z_rows"] = rows.cpu().numpy()
+    for part in (model.hyper_synthesis, *model.context_steps):
+        arrays |= to_arrays(part.frozen())
+    return arrays
 
 
 def model_file(model: Photo, name: str, record: dict[str, Any]) -> ModelFile:
     """The model as a model file; rounds its weights to what the file stores."""
     model = model.float().eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    arrays = integer_arrays(model)
     round_weights(model)
     graphs = {part: to_onnx(module, inputs) for part, (module, inputs) in graph_modules(model).items()}
     config = asdict(model.config) | {"halo": HALO}
-    return ModelFile(name, graphs, integer_tables(model), config, record)
+    return ModelFile(name, graphs, arrays, config, record)
 
 
 def export(source: str | Path, target: str | Path) -> ModelFile:

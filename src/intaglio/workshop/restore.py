@@ -12,11 +12,14 @@ from torch import Tensor
 
 from intaglio import modelfile
 from intaglio.errors import ArgumentError, ModelError
+from intaglio.integer import CONTEXT, HYPER, Network, from_arrays
 from intaglio.modelfile import ModelFile
 from intaglio.quality import MAX_RATE
+from intaglio.workshop.integer import Placed, thaw
 from intaglio.workshop.models.photo import Photo
 
-_PREFIXES = {"hyper_analysis": "hyper_analysis_net."} | {f"context_{step}": f"context.{step}." for step in range(4)}
+_INTEGER = ("hyper_synthesis.", "context.")
+_PREFIXES = {"hyper_analysis": "hyper_analysis_net."}
 
 
 def read(path: str | Path) -> ModelFile:
@@ -28,12 +31,14 @@ def read(path: str | Path) -> ModelFile:
 
 
 def weights(file: ModelFile, model: Photo) -> dict[str, Tensor]:
-    """A state dictionary for `model` from the graphs' named initialisers. Raises ModelError naming what is missing.
+    """A state dictionary for `model`, whose integer networks are set on the way. Raises ModelError naming a fault.
 
     Weights come back as the file stores them, large ones rounded to 16 bits; the rows of z's tables to half a row.
     """
+    for name, part in zip((HYPER, *CONTEXT), (model.hyper_synthesis, *model.context_steps), strict=True):
+        _thaw(from_arrays(name, file.arrays), part.placed(), file.name)
     wanted = model.state_dict()
-    found: dict[str, Tensor] = {}
+    found = {name: value.clone() for name, value in wanted.items() if name.startswith(_INTEGER)}
     for graph, data in file.graphs.items():
         prefix = _PREFIXES.get(graph, f"{graph}.")
         for tensor in onnx.load_from_string(data).graph.initializer:
@@ -51,3 +56,12 @@ def weights(file: ModelFile, model: Photo) -> dict[str, Tensor]:
                 f"model file {file.name!r} has no {name} of shape {tuple(value.shape)}; is it the same model?"
             )
     return found
+
+
+def _thaw(network: Network, layers: dict[str, Placed], name: str) -> None:
+    for key, placed in layers.items():
+        layer = network.layers[key]
+        if layer.weight.shape != tuple(placed.conv.weight.shape):
+            shapes = f"{layer.weight.shape}, not {tuple(placed.conv.weight.shape)}"
+            raise ModelError(f"model file {name!r}: {network.name}.{key} has the shape {shapes}; is it the same model?")
+        thaw(layer, placed)

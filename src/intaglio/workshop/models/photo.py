@@ -15,16 +15,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from intaglio.quality import MAX_RATE, rate_to_lmbda
+from intaglio.integer import CONTEXT, HEADS, HYPER, LOC_STEPS, PLANE_LIMIT, Network, Planes
+from intaglio.quality import MAX_RATE, RATES, rate_to_lmbda
 from intaglio.scales import LOG_STEP, SCALE_MIN, SCALES
 from intaglio.traversal import GROUPS, subset
 from intaglio.workshop.bounds import bounded, round_ste
+from intaglio.workshop.integer import Exponents, IntegerConv, Placed, frozen, requantise
 from intaglio.workshop.layers import RateTable, Residual, conv3, down2, zero
 
 PATCH = 16  # y lives at 1/16 of the picture's scale
-LOC_STEPS = 16  # means are multiples of 1/16
 HYPER_EDGE = "replicate"  # at 1/64 a training crop is nearly all edge: zeros there would be learned as a rule
-CONTEXT_LIMIT = 127.0  # the context sees y_hat rounded and clamped to 8 bits
+COARSE = 16  # channels that the context sees a second time in steps of 16
+FINE_FROM = 64  # from this channel on, y is small: the context sees it in halves
+SIDE = (3.9, 7.9, 15.9)  # reach of the side information at the rates 10, 100, 190
 CORRECTION = 0.1  # unit of what the networks add to the linear path: one Adam step stays below a quantisation step
 
 
@@ -120,49 +123,116 @@ class HyperAnalysis(nn.Module):
 
 
 class HyperSynthesis(nn.Module):
-    """z_hat (B,C,h/4,w/4), integers, to side information (B,S,h,w), not negative."""
+    """z_hat (B,C,h/4,w/4), integers, to side information (B,S,h,w), not negative; an integer network."""
 
     def __init__(self, config: PhotoConfig) -> None:
         super().__init__()
-        self.first = conv3(config.hyper, config.hyper, HYPER_EDGE)
-        self.to_half = conv3(config.hyper, 4 * config.hyper, HYPER_EDGE)
-        self.to_full = conv3(config.hyper, 4 * config.side, HYPER_EDGE)
-        self.bias = RateTable(torch.zeros(config.anchors, config.hyper))
+        wide, anchors = config.hyper, config.anchors
+        self.first = IntegerConv(wide, wide, 3, anchors, HYPER_EDGE)
+        self.to_half = IntegerConv(wide, 4 * wide, 3, anchors, HYPER_EDGE)
+        self.to_full = IntegerConv(wide, 4 * config.side, 3, anchors, HYPER_EDGE)
+        self.scales = Exponents(z=None, first=(3.0, 7.5, 14.0), to_half=(5.0, 10.0, 15.9), side=SIDE)
+
+    def placed(self) -> dict[str, Placed]:
+        """The layers by name, with their exponents."""
+        z, first, half, side = self.scales.all()
+        return {
+            "first": Placed(self.first, z, first[:, None]),
+            "to_half": Placed(self.to_half, first, half[:, None]),
+            "to_full": Placed(self.to_full, half, side[:, None]),
+        }
+
+    def frozen(self) -> Network:
+        """As integers. Raises ArgumentError."""
+        return frozen(HYPER, self.placed())
 
     def forward(self, z_hat: Tensor, rate: Tensor) -> Tensor:
-        h = F.relu(self.first(z_hat) + self.bias(rate))
-        h = F.pixel_shuffle(F.relu(self.to_half(h)), 2)
-        return F.pixel_shuffle(F.relu(self.to_full(h)), 2)
+        z, first, half, side = self.scales(rate)
+        h = requantise(self.first(z_hat.clamp(-PLANE_LIMIT, PLANE_LIMIT), rate, z), first)
+        h = F.pixel_shuffle(requantise(self.to_half(h, rate, first), half), 2)
+        return F.pixel_shuffle(requantise(self.to_full(h, rate, half), side), 2)
 
 
 class ContextStep(nn.Module):
-    """side (B,S,h,w) and y_hat so far (B,M,h,w) to loc and index (B,M,h/2,w/2) of the subset of step `number`."""
+    """side (B,S,h,w) and y_hat so far (B,M,h,w) to loc and index (B,M,h/2,w/2) of the subset of step `number`; an
+    integer network.
+    """
+
+    channel: Tensor
+    base: Tensor
 
     def __init__(self, config: PhotoConfig, number: int) -> None:
         super().__init__()
         self.number, self.latent = number, config.latent
-        inputs = config.side + (config.latent if number else 0)
-        self.first = nn.Conv2d(inputs, config.context, 1)
-        self.second = conv3(config.context, config.context)
-        self.heads = nn.ModuleList(
-            zero(nn.Conv2d(config.context, 2 * config.latent // GROUPS, 1)) for _ in range(GROUPS)
-        )
-        self.bias = RateTable(torch.zeros(config.anchors, config.context))
-        self.index_bias = RateTable(torch.full((config.anchors, config.latent), SCALES / 2.0))
+        part, wide, anchors = config.latent // GROUPS, config.context, config.anchors
+        channel, base = _planes(config.latent if number else 0)
+        self.register_buffer("channel", channel, persistent=False)
+        self.register_buffer("base", base, persistent=False)
+        reach = ((3.9, 11.0, 31.0), (7.9, 24.0, 60.0)) if number else ((1.9, 3.0, 5.0), (7.0, 13.0, 20.0))
+        self.scales = Exponents(side=SIDE, first=reach[0], second=reach[1])
+        self.first = IntegerConv(config.side + len(base), wide, 1, anchors)
+        self.first.offset[config.side :] = base - self.scales.all()[0][MAX_RATE]
+        self.second = IntegerConv(wide, wide, 3, anchors)
+        heads = [IntegerConv(wide, 2 * part, 1, anchors) for _ in range(GROUPS)]
+        for head in heads:
+            nn.init.zeros_(head.weight)
+            head.gain[part:] = 1.0 / LOG_STEP
+            nn.init.constant_(head.bias.anchors[:, part:], SCALES / 2.0)
+        self.heads = nn.ModuleList(heads)
+
+    def placed(self) -> dict[str, Placed]:
+        """The layers by name, with their exponents."""
+        side, first, second = self.scales.all()
+        part = self.latent // GROUPS
+        out = side.new_tensor([math.log2(LOC_STEPS)] * part + [0.0] * part).expand(RATES, -1)
+        layers = {
+            "first": Placed(self.first, side, first[:, None]),
+            "second": Placed(self.second, first, second[:, None]),
+        }
+        return layers | {name: Placed(head, second, out) for name, head in zip(HEADS, self._heads(), strict=True)}
+
+    def _heads(self) -> list[IntegerConv]:
+        return list(self.heads)  # type: ignore[arg-type]
+
+    def frozen(self) -> Network:
+        """As integers. Raises ArgumentError."""
+        planes = None
+        if self.number:
+            exponent = self.base[None] + self._finer()[:, None]
+            planes = Planes(*(each.cpu().numpy() for each in (self.channel.int(), exponent.to(torch.int8))))
+        return frozen(CONTEXT[self.number], self.placed(), planes)
+
+    def _finer(self) -> Tensor:
+        """Binary places that the planes gain at lower rates, as the side information does, (199,)."""
+        side = self.scales.all()[0]
+        return side - side[MAX_RATE]
+
+    def planes(self, y_hat: Tensor, rate: Tensor) -> Tensor:
+        """y_hat as signed planes of 8 bits, (B,P,h,w)."""
+        scale = torch.exp2(self.base[None, :, None, None] + self._finer()[rate][:, None, None, None])
+        return round_ste(bounded(y_hat[:, self.channel] * scale, -PLANE_LIMIT, PLANE_LIMIT)) / scale
 
     def forward(self, side: Tensor, y_hat: Tensor, rate: Tensor) -> tuple[Tensor, Tensor]:
-        known = [side]
-        if self.number:
-            known.append(round_ste(y_hat).clamp(-CONTEXT_LIMIT, CONTEXT_LIMIT))
-        h = F.relu(self.first(torch.cat(known, 1)) + self.bias(rate))
-        h = F.relu(self.second(h))
-        parts = [
-            head(h[:, :, rows, columns]).chunk(2, 1)
-            for head, (_, _, rows, columns) in zip(self.heads, subset(self.latent, self.number), strict=True)
-        ]
-        loc = round_ste(torch.cat([part[0] for part in parts], 1).float() * LOC_STEPS) / LOC_STEPS
-        log_scale = torch.cat([part[1] for part in parts], 1).float()
-        return loc, bounded(log_scale / LOG_STEP + self.index_bias(rate), 0.0, SCALES - 1.0)
+        before, first, second = self.scales(rate)
+        x = torch.cat([side, self.planes(y_hat, rate)], 1) if self.number else side
+        h = requantise(self.first(x, rate, before), first)
+        h = requantise(self.second(h, rate, first), second)
+        with torch.autocast(side.device.type, enabled=False):
+            parts = [
+                head(h[:, :, rows, columns].float(), rate, second).chunk(2, 1)
+                for head, (_, _, rows, columns) in zip(self._heads(), subset(self.latent, self.number), strict=True)
+            ]
+        loc = round_ste(torch.cat([part[0] for part in parts], 1) * LOC_STEPS) / LOC_STEPS
+        return loc, bounded(torch.cat([part[1] for part in parts], 1), 0.0, SCALES - 1.0)
+
+
+def _planes(latent: int) -> tuple[Tensor, Tensor]:
+    """Channel and exponent at the highest rates of the planes that a context step sees: all channels, finer where y is
+    small, and once more, coarsely, those that can be large."""
+    base = torch.ones(latent)
+    base[:FINE_FROM], base[:COARSE] = 0.0, -1.0
+    coarse = min(COARSE, latent)
+    return torch.cat([torch.arange(latent), torch.arange(coarse)]), torch.cat([base, torch.full((coarse,), -4.0)])
 
 
 class Photo(nn.Module):
@@ -203,11 +273,4 @@ class Photo(nn.Module):
         # two pixel shuffles of 4: the first takes the coarse position, the second the fine one
         order = basis.view(latent, 3, 4, 4, 4, 4).permute(0, 1, 3, 5, 2, 4)
         self.synthesis.linear.weight.copy_(order.reshape(latent, 3 * patch * patch).t()[:, :, None, None])
-        gain = torch.exp(unit_gain(self.config.anchors))
-        scale = (deviation[None] * gain).clamp_min(SCALE_MIN)
-        damp = (1.0 / (1.0 + scale[self.config.anchors // 2]))[None, :, None, None]
-        for step in self.context_steps:
-            step.index_bias.anchors.copy_(torch.log(scale / SCALE_MIN) / LOG_STEP)
-            if step.number:
-                step.first.weight[:, self.config.side :] *= damp
         self.synthesis.first.weight *= (1.0 / torch.sqrt(0.02 + deviation))[None, :, None, None] * 0.5

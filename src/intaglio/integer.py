@@ -1,0 +1,281 @@
+"""Integer networks: what chooses every coding table, exact on every machine.
+
+A layer maps integers to integers:
+
+    sum = bias[rate] + convolution(weight, input)          |sum| < 2^23, proved when the model is exported
+    out = floor((sum + 1/2) 2^-shift[rate])                clamped to 0..255 unless it is the last
+
+Weights are 8 bits wide, inputs 0..255 or -127..127; bias, int32, holds the half that makes floor a rounding. The
+1/2 keeps every sum half a unit from where floor jumps, so that a float32 convolution, whose sums are exact below 2^24
+in any order, gives the integer answer, and one that errs by less than that half does too.
+
+A network is a few layers in a fixed arrangement, `hyper_synthesis` or `context_0` .. `context_3`, held as arrays
+`<network>.<layer>.weight | bias | shift` in the model file. `to_onnx` makes the graph that runs it; `Reference` is the
+same in slow NumPy, on 64-bit floats that are whole numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intaglio.errors import ModelError
+from intaglio.onnxwriter import Graph
+from intaglio.quality import RATES
+from intaglio.scales import SCALES
+from intaglio.traversal import GROUPS, subset
+
+LEVELS = 255  # of an activation
+PLANE_LIMIT = 127  # of an input plane, either way
+SUM_LIMIT = 1 << 23
+LOC_STEPS = 16  # means are multiples of 1/16
+HYPER, CONTEXT = "hyper_synthesis", tuple(f"context_{step}" for step in range(GROUPS))
+HYPER_LAYERS = ("first", "to_half", "to_full")
+HEADS = tuple(f"head_{group}" for group in range(GROUPS))
+STEP_LAYERS = ("first", "second", *HEADS)
+
+Ints = NDArray[np.float64]  # whole numbers
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer: weight int8 (O,I,k,k), k 1 or 3; bias int32 (RATES,O); shift int8 (RATES,O), 1 or more."""
+
+    weight: NDArray[np.int8]
+    bias: NDArray[np.int32]
+    shift: NDArray[np.int8]
+
+    def largest_sum(self, inputs: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Bound of |sum| for each output channel, (O,), the 1/2 counted as 1; `inputs`: bound of each input, (I,)."""
+        reach = np.einsum("oikl,i->o", np.abs(self.weight.astype(np.int64)), inputs)
+        return reach + np.abs(self.bias.astype(np.int64)).max(0) + 1
+
+
+@dataclass(frozen=True)
+class Planes:
+    """How a context step sees y_hat: plane p is channel[p] of it, `clamp(floor(y_hat 2^exponent[rate,p] + 1/2))`.
+
+    channel: int32 (P,); exponent: int8 (RATES,P), -16..4.
+    """
+
+    channel: NDArray[np.int32]
+    exponent: NDArray[np.int8]
+
+
+@dataclass(frozen=True)
+class Network:
+    """The layers of one network by name, and for a context step that sees y_hat its planes."""
+
+    name: str
+    layers: Mapping[str, Layer]
+    planes: Planes | None
+
+    @property
+    def latent(self) -> int:
+        """M, for a context step."""
+        return GROUPS * self.layers[HEADS[0]].weight.shape[0] // 2
+
+
+def layer_names(network: str) -> tuple[str, ...]:
+    """Names of a network's layers, in order."""
+    return HYPER_LAYERS if network == HYPER else STEP_LAYERS
+
+
+def to_arrays(network: Network) -> dict[str, NDArray[Any]]:
+    """The network as arrays by name, for a model file."""
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, layer in network.layers.items():
+        start = f"{network.name}.{name}"
+        arrays |= {f"{start}.weight": layer.weight, f"{start}.bias": layer.bias, f"{start}.shift": layer.shift}
+    if network.planes:
+        arrays[f"{network.name}.planes.channel"] = network.planes.channel
+        arrays[f"{network.name}.planes.exponent"] = network.planes.exponent
+    return arrays
+
+
+def from_arrays(name: str, arrays: Mapping[str, NDArray[Any]]) -> Network:
+    """Inverse of `to_arrays`; checks everything that the guarantee rests on. Raises ModelError."""
+    try:
+        layers = {
+            layer: Layer(*(arrays[f"{name}.{layer}.{part}"] for part in ("weight", "bias", "shift")))
+            for layer in layer_names(name)
+        }
+        planes = None
+        if f"{name}.planes.channel" in arrays:
+            planes = Planes(arrays[f"{name}.planes.channel"], arrays[f"{name}.planes.exponent"])
+    except KeyError as error:
+        raise ModelError(f"the model file has no {error}") from None
+    network = Network(name, layers, planes)
+    if fault := _fault(network):
+        raise ModelError(f"integer network {name} of the model file is refused: {fault}")
+    return network
+
+
+def _fault(network: Network) -> str | None:
+    for name, layer in network.layers.items():
+        outputs, *_, kernel = layer.weight.shape if layer.weight.ndim == 4 else (0, 0)
+        if (layer.weight.dtype, layer.bias.dtype, layer.shift.dtype) != (np.int8, np.int32, np.int8) or kernel not in (
+            1,
+            3,
+        ):
+            return f"layer {name} has arrays of another kind"
+        if not layer.bias.shape == layer.shift.shape == (RATES, outputs) or layer.shift.min() < 1:
+            return f"layer {name} does not fit its own tables"
+        bounds = _input_bounds(network, name)
+        if bounds is None or len(bounds) != layer.weight.shape[1]:
+            return f"layer {name} does not fit the one before"
+        worst = layer.largest_sum(bounds)
+        channel = int(worst.argmax())
+        if worst[channel] >= SUM_LIMIT:
+            return f"layer {name}, channel {channel}: sums may reach {worst[channel]}, {SUM_LIMIT} is the limit"
+    return None
+
+
+def _input_bounds(network: Network, name: str) -> NDArray[np.int64] | None:
+    """Bound of each input of a layer, or None if the arrangement makes no sense."""
+    layers = network.layers
+    if name == "first":
+        width = layers["first"].weight.shape[1]
+        if network.name == HYPER:
+            return np.full(width, PLANE_LIMIT, np.int64)
+        planes = len(network.planes.channel) if network.planes else 0
+        if planes >= width:
+            return None
+        return np.concatenate([np.full(width - planes, LEVELS), np.full(planes, PLANE_LIMIT)]).astype(np.int64)
+    before = {"to_half": "first", "to_full": "to_half", "second": "first"}.get(name, "second")
+    width = layers[before].weight.shape[0] // (4 if before == "to_half" else 1)
+    return np.full(width, LEVELS, np.int64)
+
+
+class _Builder:
+    """The arrangement of a network as ONNX."""
+
+    def __init__(self, network: Network) -> None:
+        self.graph, self.network = Graph(), network
+
+    def layer(self, name: str, x: str, clamp: bool = True) -> str:
+        """Output of a layer, named `x` its input; both whole numbers in float32."""
+        layer, graph = self.network.layers[name], self.graph
+        kernel = layer.weight.shape[2]
+        if kernel == 3 and self.network.name == HYPER:
+            x = graph.node("Pad", x, graph.constant(np.array([0, 0, 1, 1, 0, 0, 1, 1])), mode="edge")
+        pads = (1, 1, 1, 1) if kernel == 3 and self.network.name != HYPER else (0, 0, 0, 0)
+        sums = graph.node("Conv", x, graph.constant(layer.weight.astype(np.float32)), pads=pads)
+        sums = graph.node("Add", sums, self.of_rate(layer.bias + np.float32(0.5)))
+        out = graph.node("Floor", graph.node("Mul", sums, self.of_rate(np.exp2(-layer.shift.astype(np.float32)))))
+        return self.clip(out, 0, LEVELS) if clamp else out
+
+    def clip(self, x: str, low: float, high: float) -> str:
+        limits = (self.graph.constant(np.array(each, np.float32)) for each in (low, high))
+        return self.graph.node("Clip", x, *limits)
+
+    def of_rate(self, table: NDArray[Any]) -> str:
+        """A row of a table (RATES,C), as (1,C,1,1)."""
+        rows = self.graph.constant(table.astype(np.float32)[:, :, None, None])
+        return self.graph.node("Gather", rows, "rate")
+
+    def hyper(self) -> bytes:
+        x = self.clip("z_hat", -PLANE_LIMIT, PLANE_LIMIT)
+        x = self.shuffle(self.layer("to_half", self.layer("first", x)))
+        self.output("side", self.shuffle(self.layer("to_full", x)))
+        return self.graph.model({"z_hat": ("float32", 4), "rate": ("int64", 1)}, {"side": ("float32", 4)})
+
+    def shuffle(self, x: str) -> str:
+        return self.graph.node("DepthToSpace", x, blocksize=2, mode="CRD")
+
+    def step(self, number: int) -> bytes:
+        x, planes = "side", self.network.planes
+        if planes:
+            seen = self.graph.node("Gather", "y_hat", self.graph.constant(planes.channel.astype(np.int64)), axis=1)
+            seen = self.graph.node("Mul", seen, self.of_rate(np.exp2(planes.exponent.astype(np.float32))))
+            seen = self.graph.node("Add", seen, self.graph.constant(np.array(0.5, np.float32)))
+            seen = self.clip(self.graph.node("Floor", seen), -PLANE_LIMIT, PLANE_LIMIT)
+            x = self.graph.node("Concat", "side", seen, axis=1)
+        x = self.layer("second", self.layer("first", x))
+        locs, rows = [], []
+        for head, (_, _, down, across) in zip(HEADS, subset(self.network.latent, number), strict=True):
+            ends = (np.array(each) for each in ([down.start, across.start], [1 << 30, 1 << 30], [2, 3], [2, 2]))
+            part = self.layer(head, self.graph.node("Slice", x, *(self.graph.constant(each) for each in ends)), False)
+            half = self.network.latent // GROUPS
+            for found, start in ((locs, 0), (rows, half)):
+                cut = (self.graph.constant(np.array([each])) for each in (start, start + half, 1))
+                found.append(self.graph.node("Slice", part, *cut))
+        loc = self.graph.node("Concat", *locs, axis=1)
+        self.output("loc", self.graph.node("Mul", loc, self.graph.constant(np.array(1 / LOC_STEPS, np.float32))))
+        row = self.clip(self.graph.node("Concat", *rows, axis=1), 0, SCALES - 1)
+        self.output("index", self.graph.node("Cast", row, to=2))
+        inputs = {"side": ("float32", 4), "rate": ("int64", 1)} | ({"y_hat": ("float32", 4)} if planes else {})
+        return self.graph.model(inputs, {"loc": ("float32", 4), "index": ("uint8", 4)})
+
+    def output(self, name: str, value: str) -> None:
+        self.graph.output(name, value)
+
+
+def to_onnx(network: Network) -> bytes:
+    """The graph that runs the network on float32.
+
+    hyper_synthesis: z_hat (1,C,h,w) and rate (1,) int64 to side (1,S,4h,4w), whole numbers. context_k: side, y_hat
+    (1,M,h,w; not for step 0), rate to loc (1,M,h/2,w/2), multiples of 1/16, and index, uint8, of the same shape.
+    """
+    builder = _Builder(network)
+    return builder.hyper() if network.name == HYPER else builder.step(CONTEXT.index(network.name))
+
+
+class Reference:
+    """A network once more, slowly, in NumPy: the same arguments and results as the graph of `to_onnx`."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+
+    def hyper_synthesis(self, z_hat: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
+        """z_hat (1,C,h,w) to side (1,S,4h,4w)."""
+        x = np.clip(z_hat[0].astype(np.float64), -PLANE_LIMIT, PLANE_LIMIT)
+        for name in HYPER_LAYERS:
+            x = np.clip(self._layer(name, x, rate, "edge"), 0, LEVELS)
+            x = x if name == "first" else _shuffle(x)
+        return x[None].astype(np.float32)
+
+    def step(
+        self, side: NDArray[np.float32], y_hat: NDArray[np.float32], rate: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """side (1,S,h,w) and y_hat (1,M,h,w) to loc and index, (1,M,h/2,w/2)."""
+        x, planes = side[0].astype(np.float64), self.network.planes
+        if planes:
+            scale = np.exp2(planes.exponent[rate].astype(np.float64))[:, None, None]
+            seen = np.floor(y_hat[0, planes.channel].astype(np.float64) * scale + 0.5)
+            x = np.concatenate([x, np.clip(seen, -PLANE_LIMIT, PLANE_LIMIT)])
+        for name in ("first", "second"):
+            x = np.clip(self._layer(name, x, rate, "constant"), 0, LEVELS)
+        parts = subset(self.network.latent, CONTEXT.index(self.network.name))
+        outs = [
+            self._layer(head, x[:, rows, columns], rate, "constant")
+            for head, (_, _, rows, columns) in zip(HEADS, parts, strict=True)
+        ]
+        half = self.network.latent // GROUPS
+        loc = np.concatenate([out[:half] for out in outs]) / LOC_STEPS
+        index = np.clip(np.concatenate([out[half:] for out in outs]), 0, SCALES - 1)
+        return loc[None].astype(np.float32), index[None].astype(np.uint8)
+
+    def _layer(self, name: str, x: Ints, rate: int, edge: Any) -> Ints:
+        layer = self.network.layers[name]
+        outputs, _, kernel, _ = layer.weight.shape
+        height, width = x.shape[1:]
+        if kernel == 3:
+            x = np.pad(x, ((0, 0), (1, 1), (1, 1)), mode=edge)
+        sums = np.zeros((outputs, height * width))
+        for row, column in np.ndindex(kernel, kernel):
+            seen = x[:, row : row + height, column : column + width].reshape(len(x), -1)
+            sums += layer.weight[:, :, row, column].astype(np.float64) @ seen
+        sums += layer.bias[rate].astype(np.float64)[:, None] + 0.5
+        out = np.floor(sums * np.exp2(-layer.shift[rate].astype(np.float64))[:, None])
+        return out.reshape(outputs, height, width)
+
+
+def _shuffle(x: Ints) -> Ints:
+    """Four channels to one of twice the sides, as PyTorch's pixel shuffle does."""
+    channels, height, width = x.shape[0] // 4, *x.shape[1:]
+    return x.reshape(channels, 2, 2, height, width).transpose(0, 3, 1, 4, 2).reshape(channels, 2 * height, 2 * width)
