@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from intaglio.workshop.complexity import DECODING, ENCODING, macs_per_pixel
-from intaglio.workshop.models.photo import Photo, PhotoConfig
+from intaglio.workshop.integer import IntegerConv
+from intaglio.workshop.models.photo import COARSE, Photo, PhotoConfig
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +35,10 @@ def test_the_count_is_what_the_widths_say(counts: dict[str, float]) -> None:
     at_eighth, at_quarter = 9 * (4 * eighth * eighth + eighth * 4 * quarter), 9 * quarter * 48
     assert counts["synthesis"] == at_sixteenth / 256 + at_eighth / 64 + at_quarter / 16
     heads = 2 * config.latent * config.context / 4  # one position of four for each channel group
-    first = 4 * config.side * config.context + 3 * config.latent * config.context
+    first = 4 * config.side * config.context + 3 * (config.latent + COARSE) * config.context
     assert counts["context"] == (first + 4 * 9 * config.context**2 + 4 * heads) / 256
+    shuffled = config.hyper**2 + 4 * config.hyper**2 + 4 * 4 * config.hyper * config.side  # at 1/64, 1/64, 1/32
+    assert counts["hyper_synthesis"] == 9 * shuffled / 4096
 
 
 def test_counting_leaves_the_model_as_it_was() -> None:
@@ -43,4 +46,5 @@ def test_counting_leaves_the_model_as_it_was() -> None:
     before = {name: value.clone() for name, value in model.state_dict().items()}
     assert macs_per_pixel(model) == macs_per_pixel(model)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-    assert not any(layer._forward_hooks for layer in model.modules() if isinstance(layer, nn.Conv2d))
+    layers = [layer for layer in model.modules() if isinstance(layer, (nn.Conv2d, IntegerConv))]
+    assert not any(layer._forward_hooks for layer in layers)

@@ -31,7 +31,7 @@ TILED = Header(width=200, height=100, channels=3, depth=8, rate=7, model_id=MODE
 # One field a line, in the order of docs/format.md. The checksums are zlib's; the rest was written by hand.
 GOLDEN_HEX = """
     8b 49 54 47
-    00
+    01
     01
     c8 01
     40
@@ -43,7 +43,7 @@ GOLDEN_HEX = """
     01
     49 43 43 50  02  61 62  6f 5b 81 bc
     78 79 7a
-    5d ff dc 75
+    79 26 db 16
 """
 GOLDEN = bytes.fromhex(GOLDEN_HEX)
 GOLDEN_CONTAINER = Container(Header(200, 64, 3, 8, 98, MODEL, 2), (b"xyz", b""), {"ICCP": b"ab"})
@@ -67,7 +67,7 @@ def file_with(**changed: bytes) -> bytes:
     """A sealed one-tile file of 5 x 4 pixels and payload 'P', with some fields replaced by raw bytes."""
     fields = {
         "magic": b"\x8bITG",
-        "version": b"\0",
+        "version": b"\1",
         "flags": b"\0",
         "width": b"\5",
         "height": b"\4",
@@ -168,7 +168,8 @@ def test_nothing_may_follow_the_checksum(tail: bytes) -> None:
         (b"", "empty"),
         (b"\xff\xd8\xff\xe0 a JPEG file", "not an .itg file"),
         (b"\x8bITg", "not an .itg file"),
-        (file_with(version=b"\1"), "version 1, .* use a newer Intaglio"),
+        (file_with(version=b"\0"), "version 0, before the format was frozen"),
+        (file_with(version=b"\2"), "version 2, .* use a newer Intaglio"),
         (file_with(flags=b"\2"), "unknown flags 0x02"),
         (file_with(flags=b"\x80"), "unknown flags 0x80"),
         (file_with(width=b"\0"), "0 x 4"),

@@ -1,10 +1,10 @@
-"""docs/format.md says what the code does: its example, quality table and decoding loop are run here."""
+"""docs/format.md says what the code does: its example, quality table, decoding loop and networks are run here."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 import reference_rans as reference
+from intaglio import codec, container
+from intaglio.bundle import Model, ReferenceModel, load_model
 from intaglio.container import Container, Header, read, write
-from intaglio.quality import quality_to_rate, rate_to_lmbda
+from intaglio.quality import RATES, quality_to_rate, rate_to_lmbda
 from intaglio.rans import Encoder
 from rans_cases import outcome, tables_of
 
@@ -34,6 +36,9 @@ PAYLOAD = bytes.fromhex(
 )
 
 
+SMALL = Path(__file__).parent / "golden" / "v1"
+
+
 class DamagedError(Exception):
     """What `require` of the document's loop raises."""
 
@@ -43,16 +48,24 @@ def require(condition: bool) -> None:
         raise DamagedError
 
 
-def block(language: str) -> str:
+def block(language: str, holding: str = "") -> str:
+    """The one block of that language that holds these words."""
     found = re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+    found = [each for each in found if holding in each]
     assert len(found) == 1
     return found[0]
 
 
-def documented_loop() -> Callable[[bytes, Any, Sequence[Sequence[int]]], Iterator[list[int]]]:
+def documented_loop() -> Callable[[bytes, Any, Iterable[Sequence[int]]], Iterator[list[int]]]:
     names: dict[str, Any] = {"math": math, "require": require}
-    exec(block("python"), names)
+    exec(block("python", "def decode("), names)
     return names["decode"]
+
+
+def documented_networks() -> dict[str, Any]:
+    names: dict[str, Any] = {"np": np}
+    exec(block("python", "def context("), names)
+    return names
 
 
 def coded(symbols: Sequence[Sequence[int]], indexes: Sequence[Sequence[int]]) -> bytes:
@@ -125,3 +138,64 @@ def test_documented_loop_refuses_what_the_coder_refuses() -> None:
         verdicts.add(refused(bad))
         assert refused(bad) == (outcome(bad, parts, tables, "portable") is None), bad.hex()
     assert verdicts == {False, True}
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return load_model(SMALL / "small.itgm", 1)
+
+
+def arrays_of(model: Model, network: str) -> dict[str, np.ndarray]:
+    start = f"{network}."
+    return {name.removeprefix(start): each for name, each in model.file.arrays.items() if name.startswith(start)}
+
+
+@pytest.mark.parametrize("grid", [(1, 1), (2, 3)])
+def test_documented_networks_are_the_reference(grid: tuple[int, int], model: Model, seed: int) -> None:
+    rng, slow, program = np.random.default_rng(seed), ReferenceModel(model), documented_networks()
+    rate = int(rng.integers(RATES))
+    z = rng.integers(-200, 200, (model.z_rows(0).shape[1], *grid))
+    side = program["hyper_synthesis"](arrays_of(model, "hyper_synthesis"), rate, z)
+    assert np.array_equal(slow.hyper_synthesis(z[None].astype(np.float32), rate)[0], side), f"seed {seed}"
+    assert np.ptp(side) > 3
+    wide = rng.standard_normal((model.latent, *side.shape[1:])) * 2.0 ** rng.integers(0, 24, (model.latent, 1, 1))
+    y = (np.rint(16 * wide) / 16).astype(np.float32)
+    for k, step in enumerate(slow.context_steps):
+        means, tables = program["context"](arrays_of(model, f"context_{k}"), k, rate, side, y)
+        loc, index = step(side[None].astype(np.float32), y[None], rate)
+        assert np.array_equal(16 * loc[0], means), f"seed {seed}"
+        assert np.array_equal(index[0], tables), f"seed {seed}"
+
+
+@pytest.mark.parametrize("name", ["dot", "odd", "lowest", "highest"])
+def test_the_document_alone_decodes_a_golden_file(name: str, model: Model) -> None:
+    data = (SMALL / f"{name}.itg").read_bytes()
+    assert np.array_equal(codec.decode_latents(data, model=model)[0], documented_latents(data, model))
+
+
+def documented_latents(data: bytes, model: Model) -> np.ndarray:
+    """The latents of a file of one tile, by nothing but what the page says."""
+    coded, program, arrays = container.read(data), documented_networks(), model.file.arrays
+    (payload,), rate = coded.payloads, coded.header.rate
+    ends = np.cumsum(arrays["tables.sizes"])[:-1]
+    tables = [
+        (int(first), [int(each) for each in part])
+        for first, part in zip(arrays["tables.first"], np.split(arrays["tables.frequencies"], ends), strict=True)
+    ]
+    height, width = (-(-side // 64) for side in (coded.header.height, coded.header.width))
+    z_tables = np.repeat(arrays["z_rows"][rate], height * width)
+    indexes: list[list[int]] = [z_tables.tolist()]
+    symbols = documented_loop()(payload, tables, (indexes[-1] for _ in range(5)))
+    z = np.array(next(symbols)).reshape(-1, height, width)
+    side = program["hyper_synthesis"](arrays_of(model, "hyper_synthesis"), rate, z)
+    y = np.zeros((model.latent, *side.shape[1:]), np.float32)
+    for k in range(4):
+        means, rows = program["context"](arrays_of(model, f"context_{k}"), k, rate, side, y)
+        indexes.append(rows.ravel().tolist())
+        found = np.array(next(symbols)).reshape(means.shape).astype(np.float32) + (means / 16).astype(np.float32)
+        part = model.latent // 4
+        for group in range(4):
+            row, column = divmod(group ^ k, 2)
+            y[group * part : (group + 1) * part, row::2, column::2] = found[group * part : (group + 1) * part]
+    assert next(symbols, None) is None
+    return y

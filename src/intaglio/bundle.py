@@ -67,9 +67,8 @@ class Model:
         self.name, self.model_id = file.name, file.model_id
         self.threads = _checked_threads(threads)
         try:
-            arrays = {key.removeprefix("tables."): value for key, value in file.arrays.items()}
             self.tables = Tables.from_arrays(
-                {key: _native_order(arrays[key]) for key in ("first", "sizes", "frequencies")}
+                {key: _native_order(file.arrays[f"tables.{key}"]) for key in ("first", "sizes", "frequencies")}
             )
             self._z_rows = _checked_rows(file.arrays["z_rows"], len(self.tables))
             self.latent = _count(file.config["latent"], 1)
@@ -101,7 +100,8 @@ class Model:
 
     def network(self, name: str) -> Network:
         """One of the integer networks, `hyper_synthesis` or `context_0` .. `context_3`. Raises ModelError."""
-        network = from_arrays(name, {key: _native_order(value) for key, value in self.file.arrays.items()})
+        arrays = {key: value for key, value in self.file.arrays.items() if key.startswith(f"{name}.")}
+        network = from_arrays(name, {key: _native_order(value) for key, value in arrays.items()})
         if name != HYPER and network.latent != self.latent:
             raise ModelError(f"model {self.name!r} does not fit together: {name} is for {network.latent} channels")
         return network
@@ -198,7 +198,7 @@ def _rate(rate: int) -> NDArray[np.int64]:
 
 
 def _native_order(array: NDArray[Any]) -> NDArray[Any]:
-    return array.astype(array.dtype.newbyteorder("="))
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _first_line(error: Exception) -> str:

@@ -146,6 +146,43 @@ def info(
 
 
 @app.command()
+def verify(
+    coded: Annotated[list[Path] | None, typer.Argument(help="The .itg files.")] = None,
+    selftest: Annotated[bool, typer.Option("--selftest", help="Check the model on symbols that are made up.")] = False,
+    model: Model = None,
+    threads: Threads = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, versions included.")] = False,
+) -> None:
+    """Say whether this machine decodes exactly, and a digest that is the same on every machine that does."""
+    from intaglio import bundle
+    from intaglio import verify as check
+
+    if not coded and not selftest:
+        raise ArgumentError("nothing to verify: name an .itg file, or give --selftest")
+    found: dict[str, check.Verification] = {}
+    if selftest:
+        name = "photo" if model is None else model
+        with _Bar("verifying") as bar:
+            found[f"selftest of {name}"] = check.selftest(bundle.load_model(name, threads), bar)
+    for path in coded or []:
+        try:
+            with _Bar("verifying") as bar:
+                found[str(path)] = check.verify(_read(path), model, threads, bar)
+        except (FormatError, ModelError) as error:
+            raise _named(path, error) from None
+    exact = all(each.exact for each in found.values())
+    if as_json:
+        checks = [{"name": name, "exact": each.exact, **asdict(each)} for name, each in found.items()]
+        typer.echo(json.dumps({"exact": exact, "checks": checks, "versions": check.versions()}))
+    for name, each in {} if as_json else found.items():
+        said = "exact: every table row, mean and symbol is that of the reference" if each.exact else "NOT EXACT: "
+        typer.echo(f"{name}: {said}{'; '.join(each.differences)} ({each.symbols} symbols)")
+        typer.echo(f"{name}: digest {each.digest}")
+    if not exact:
+        raise typer.Exit(1)
+
+
+@app.command()
 def models(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
 ) -> None:

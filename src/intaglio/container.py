@@ -14,7 +14,7 @@ from intaglio.errors import ArgumentError, FormatError
 from intaglio.quality import MAX_RATE
 
 MAGIC = b"\x8bITG"
-VERSION = 0
+VERSION = 1
 DEFAULT_MAX_PIXELS = 2**28
 MAX_VARINT = 2**31 - 1
 MAX_HEADER_BYTES = 27  # magic 4, version, flags, width 5, height 5, sample, rate, model 4, tile 5
@@ -210,7 +210,11 @@ def _read_header(cursor: _Cursor, max_pixels: int) -> tuple[Header, int]:
     what = "the header"
     cursor.take(4, what)
     version = cursor.take(1, what)[0]
-    if version != VERSION:
+    if version == 0:
+        raise FormatError(
+            "the .itg data have version 0, before the format was frozen: only the Intaglio that made them reads them"
+        )
+    if version > VERSION:
         raise FormatError(
             f"the .itg data have format version {version}, and this Intaglio reads up to {VERSION}: "
             "use a newer Intaglio"

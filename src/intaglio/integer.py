@@ -32,6 +32,8 @@ from intaglio.traversal import GROUPS, subset
 LEVELS = 255  # of an activation
 PLANE_LIMIT = 127  # of an input plane, either way
 SUM_LIMIT = 1 << 23
+MAX_SHIFT = 24  # more would leave nothing of any sum
+PLANE_EXPONENTS = (-16, 4)
 LOC_STEPS = 16  # means are multiples of 1/16
 HYPER, CONTEXT = "hyper_synthesis", tuple(f"context_{step}" for step in range(GROUPS))
 HYPER_LAYERS = ("first", "to_half", "to_full")
@@ -43,7 +45,7 @@ Ints = NDArray[np.float64]  # whole numbers
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer: weight int8 (O,I,k,k), k 1 or 3; bias int32 (RATES,O); shift int8 (RATES,O), 1 or more."""
+    """One layer: weight int8 (O,I,k,k), k 1 or 3; bias int32 (RATES,O); shift int8 (RATES,O), 1..MAX_SHIFT."""
 
     weight: NDArray[np.int8]
     bias: NDArray[np.int32]
@@ -59,7 +61,7 @@ class Layer:
 class Planes:
     """How a context step sees y_hat: plane p is channel[p] of it, `clamp(floor(y_hat 2^exponent[rate,p] + 1/2))`.
 
-    channel: int32 (P,); exponent: int8 (RATES,P), -16..4.
+    channel: int32 (P,); exponent: int8 (RATES,P), within PLANE_EXPONENTS.
     """
 
     channel: NDArray[np.int32]
@@ -77,7 +79,7 @@ class Network:
     @property
     def latent(self) -> int:
         """M, for a context step."""
-        return GROUPS * self.layers[HEADS[0]].weight.shape[0] // 2
+        return GROUPS * _outputs(self) // 2
 
 
 def layer_names(network: str) -> tuple[str, ...]:
@@ -105,7 +107,7 @@ def from_arrays(name: str, arrays: Mapping[str, NDArray[Any]]) -> Network:
             for layer in layer_names(name)
         }
         planes = None
-        if f"{name}.planes.channel" in arrays:
+        if name != HYPER and f"{name}.planes.channel" in arrays:
             planes = Planes(arrays[f"{name}.planes.channel"], arrays[f"{name}.planes.exponent"])
     except KeyError as error:
         raise ModelError(f"the model file has no {error}") from None
@@ -117,14 +119,8 @@ def from_arrays(name: str, arrays: Mapping[str, NDArray[Any]]) -> Network:
 
 def _fault(network: Network) -> str | None:
     for name, layer in network.layers.items():
-        outputs, *_, kernel = layer.weight.shape if layer.weight.ndim == 4 else (0, 0)
-        if (layer.weight.dtype, layer.bias.dtype, layer.shift.dtype) != (np.int8, np.int32, np.int8) or kernel not in (
-            1,
-            3,
-        ):
-            return f"layer {name} has arrays of another kind"
-        if not layer.bias.shape == layer.shift.shape == (RATES, outputs) or layer.shift.min() < 1:
-            return f"layer {name} does not fit its own tables"
+        if fault := _shape_fault(network, name, layer):
+            return f"layer {name} {fault}"
         bounds = _input_bounds(network, name)
         if bounds is None or len(bounds) != layer.weight.shape[1]:
             return f"layer {name} does not fit the one before"
@@ -132,6 +128,38 @@ def _fault(network: Network) -> str | None:
         channel = int(worst.argmax())
         if worst[channel] >= SUM_LIMIT:
             return f"layer {name}, channel {channel}: sums may reach {worst[channel]}, {SUM_LIMIT} is the limit"
+    return _planes_fault(network) if network.planes else None
+
+
+def _shape_fault(network: Network, name: str, layer: Layer) -> str | None:
+    weight, shift = layer.weight, layer.shift
+    if (weight.dtype, layer.bias.dtype, shift.dtype) != (np.int8, np.int32, np.int8) or weight.ndim != 4:
+        return "has arrays of another kind"
+    outputs, inputs, *kernel = weight.shape
+    if kernel not in ([1, 1], [3, 3]) or not outputs or not inputs:
+        return f"has weights of shape {weight.shape}"
+    if not layer.bias.shape == shift.shape == (RATES, outputs) or shift.min() < 1 or shift.max() > MAX_SHIFT:
+        return "does not fit its own tables"
+    if (name in HYPER_LAYERS[1:] and outputs % 4) or (name in HEADS and (outputs % 2 or outputs != _outputs(network))):
+        return f"has {outputs} outputs"
+    return None
+
+
+def _outputs(network: Network) -> int:
+    """Outputs of a head: all have the same."""
+    return network.layers[HEADS[0]].weight.shape[0]
+
+
+def _planes_fault(network: Network) -> str | None:
+    assert network.planes
+    channel, exponent = network.planes.channel, network.planes.exponent
+    kinds = channel.dtype, exponent.dtype, channel.shape, exponent.shape
+    if not channel.size or kinds != (np.int32, np.int8, (channel.size,), (RATES, channel.size)):
+        return "its planes have arrays of another kind"
+    if channel.min() < 0 or channel.max() >= network.latent:
+        return f"its planes show channels beyond the {network.latent} that there are"
+    if exponent.min() < PLANE_EXPONENTS[0] or exponent.max() > PLANE_EXPONENTS[1]:
+        return "the exponents of its planes are beyond {} to {}".format(*PLANE_EXPONENTS)
     return None
 
 
@@ -142,7 +170,7 @@ def _input_bounds(network: Network, name: str) -> NDArray[np.int64] | None:
         width = layers["first"].weight.shape[1]
         if network.name == HYPER:
             return np.full(width, PLANE_LIMIT, np.int64)
-        planes = len(network.planes.channel) if network.planes else 0
+        planes = network.planes.channel.size if network.planes else 0
         if planes >= width:
             return None
         return np.concatenate([np.full(width - planes, LEVELS), np.full(planes, PLANE_LIMIT)]).astype(np.int64)
@@ -166,7 +194,7 @@ class _Builder:
         pads = (1, 1, 1, 1) if kernel == 3 and self.network.name != HYPER else (0, 0, 0, 0)
         sums = graph.node("Conv", x, graph.constant(layer.weight.astype(np.float32)), pads=pads)
         sums = graph.node("Add", sums, self.of_rate(layer.bias + np.float32(0.5)))
-        out = graph.node("Floor", graph.node("Mul", sums, self.of_rate(np.exp2(-layer.shift.astype(np.float32)))))
+        out = graph.node("Floor", graph.node("Mul", sums, self.of_rate(_power(-layer.shift))))
         return self.clip(out, 0, LEVELS) if clamp else out
 
     def clip(self, x: str, low: float, high: float) -> str:
@@ -191,7 +219,7 @@ class _Builder:
         x, planes = "side", self.network.planes
         if planes:
             seen = self.graph.node("Gather", "y_hat", self.graph.constant(planes.channel.astype(np.int64)), axis=1)
-            seen = self.graph.node("Mul", seen, self.of_rate(np.exp2(planes.exponent.astype(np.float32))))
+            seen = self.graph.node("Mul", seen, self.of_rate(_power(planes.exponent)))
             seen = self.graph.node("Add", seen, self.graph.constant(np.array(0.5, np.float32)))
             seen = self.clip(self.graph.node("Floor", seen), -PLANE_LIMIT, PLANE_LIMIT)
             x = self.graph.node("Concat", "side", seen, axis=1)
@@ -245,7 +273,7 @@ class Reference:
         """side (1,S,h,w) and y_hat (1,M,h,w) to loc and index, (1,M,h/2,w/2)."""
         x, planes = side[0].astype(np.float64), self.network.planes
         if planes:
-            scale = np.exp2(planes.exponent[rate].astype(np.float64))[:, None, None]
+            scale = _power(planes.exponent[rate])[:, None, None]
             seen = np.floor(y_hat[0, planes.channel].astype(np.float64) * scale + 0.5)
             x = np.concatenate([x, np.clip(seen, -PLANE_LIMIT, PLANE_LIMIT)])
         for name in ("first", "second"):
@@ -271,8 +299,13 @@ class Reference:
             seen = x[:, row : row + height, column : column + width].reshape(len(x), -1)
             sums += layer.weight[:, :, row, column].astype(np.float64) @ seen
         sums += layer.bias[rate].astype(np.float64)[:, None] + 0.5
-        out = np.floor(sums * np.exp2(-layer.shift[rate].astype(np.float64))[:, None])
+        out = np.floor(sums * _power(-layer.shift[rate])[:, None])
         return out.reshape(outputs, height, width)
+
+
+def _power(exponent: NDArray[np.int8]) -> NDArray[np.float64]:
+    """2^exponent, exactly: `exp2` need not be."""
+    return np.ldexp(1.0, exponent)
 
 
 def _shuffle(x: Ints) -> Ints:

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import platform
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from intaglio import codec, container
+from intaglio import codec, container, rans
 from intaglio.bundle import Model, ReferenceModel
 from intaglio.coders import Decode, Floats, Frozen
 from intaglio.errors import FormatError
 from intaglio.integer import LOC_STEPS
 from intaglio.traversal import latents
 
-SELFTEST_RATES = (0, 49, 99, 149, 198)
-SELFTEST_GRID = (3, 5)  # of z, rows and columns
+# Rate, rows and columns of z. Never changed: digests of a model are compared between machines and versions.
+SELFTEST = ((0, (3, 5)), (49, (1, 1)), (98, (6, 9)), (149, (1, 6)), (198, (3, 5)))
+_NAMES = {"rows": "table rows", "loc": "means", "symbols": "symbols"}
 
 
 @dataclass(frozen=True)
@@ -37,10 +42,15 @@ class Slice:
         yield self.symbols.astype("<i4").tobytes()
 
 
+Show = Callable[[Slice], None]
+MakeCoder = Callable[[Model, Show], Frozen]
+
+
 @dataclass(frozen=True)
 class Verification:
     """symbols: how many were looked at; differences: a sentence for each kind, none if the machine is exact; digest:
-    SHA-256, hexadecimal, of every table row, mean and symbol. On exact machines a file has one digest.
+    SHA-256, hexadecimal, of every table row, mean (int32, in 1/16) and symbol (int32) of the fast path, little-endian,
+    slice by slice. On exact machines a file has one digest.
     """
 
     symbols: int
@@ -53,18 +63,52 @@ class Verification:
         return not self.differences
 
 
-@dataclass
-class _Log:
-    slices: list[Slice] = field(default_factory=list)
-    fault: str = ""
+def verify(
+    data: bytes,
+    model: codec.ModelName | None = None,
+    threads: int | None = None,
+    progress: codec.Progress | None = None,
+) -> Verification:
+    """Decodes .itg bytes up to the symbols, with the fast path and with the reference, tile by tile.
+
+    model, threads: as for `codec.decode`. progress: called with steps done and steps in all. Raises what `decode`
+    raises; a FormatError only if the reference cannot decode the file either.
+    """
+    coded = container.read(data)
+    runner = codec.decoder(coded.header, model, threads)
+    boxes = container.tile_grid(coded.header)
+    comparison = _Comparison(runner, len(boxes), progress)
+    for number, (box, payload) in enumerate(zip(boxes, coded.payloads, strict=True)):
+        grid = -(-box.height // container.BLOCK), -(-box.width // container.BLOCK)
+        comparison.run(f"tile {number}", coded.header.rate, partial(_Watched, payload=payload, grid=grid))
+    return comparison.result()
 
 
-class _WatchedDecode(Decode):
-    """Decodes and keeps what it was given."""
+def selftest(model: Model, progress: codec.Progress | None = None) -> Verification:
+    """The same on symbols that are made up, at several qualities: neither a picture nor a float network takes part."""
+    comparison = _Comparison(model, len(SELFTEST), progress)
+    for rate, grid in SELFTEST:
+        comparison.run(f"rate step {rate}", rate, partial(_Made, grid=grid))
+    return comparison.result()
 
-    def __init__(self, log: _Log, *arguments: Any) -> None:
+
+def versions() -> dict[str, str]:
+    """What a digest was made with: package versions, kind of machine, implementation of the entropy coder."""
+    return {
+        "onnxruntime": sys.modules["onnxruntime"].__version__,  # only `intaglio.bundle` may import it
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "coder": rans.implementations()[0],
+    }
+
+
+class _Shown(Frozen):
+    """A coder whose slices are shown to somebody."""
+
+    def __init__(self, show: Show, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self._log, self._loc = log, None
+        self._show, self._loc = show, None
 
     def gaussian(self, y: Floats | None, y_hat: Floats, params: tuple[Floats, Any], step: int) -> Floats:
         self._loc = params[0]
@@ -72,86 +116,102 @@ class _WatchedDecode(Decode):
 
     def _code(self, symbols: NDArray[np.int32] | None, rows: NDArray[np.uint8]) -> NDArray[np.int32]:
         found = super()._code(symbols, rows)
-        self._log.slices.append(_slice(rows, self._loc, found))
+        loc = None if self._loc is None else np.rint(self._loc.astype(np.float64) * LOC_STEPS).astype(np.int32)
+        self._show(Slice(rows, loc, found))
         return found
 
 
-class _Made(Frozen):
+class _Invented(Frozen):
     """Symbols that are the same on every machine: hashes of their positions, larger where the table is wider."""
 
-    def __init__(self, log: _Log, channels: int, grid: tuple[int, int]) -> None:
+    def __init__(self, channels: int, grid: tuple[int, int]) -> None:
         super().__init__(channels)
-        self._log, self._loc, self._grid = log, None, grid
-        self._count = 0
+        self._grid, self._count = grid, 0
 
     def _z_grid(self, z: Floats | None) -> tuple[int, int]:
         return self._grid
 
-    def gaussian(self, y: Floats | None, y_hat: Floats, params: tuple[Floats, Any], step: int) -> Floats:
-        self._loc = params[0]
-        return super().gaussian(y, y_hat, params, step)
-
     def _code(self, symbols: NDArray[np.int32] | None, rows: NDArray[np.uint8]) -> NDArray[np.int32]:
-        hashed = np.arange(self._count, self._count + rows.size, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        place = np.arange(self._count, self._count + rows.size, dtype=np.uint64).reshape(rows.shape)
         self._count += rows.size
-        hashed = (hashed ^ (hashed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9) >> np.uint64(40)
-        reach = rows.reshape(-1).astype(np.int64) ** 2 // 32
-        found = (hashed.astype(np.int64) % (2 * reach + 1) - reach).astype(np.int32).reshape(rows.shape)
-        self._log.slices.append(_slice(rows, self._loc, found))
-        return found
+        hashed = place * np.uint64(0x9E3779B97F4A7C15)  # SplitMix64's constants; whole numbers modulo 2^64
+        hashed = ((hashed ^ (hashed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)) >> np.uint64(40)
+        reach = rows.astype(np.int64) ** 2 // 32
+        found = hashed.astype(np.int64) % (2 * reach + 1) - reach
+        found[hashed % np.uint64(61) == 0] <<= 6  # beyond the limits of the fine planes,
+        found[hashed % np.uint64(4093) == 0] <<= 17  # and of every plane, and where float32 has no sixteenths
+        return found.astype(np.int32)
 
 
-def _slice(rows: NDArray[np.uint8], loc: Floats | None, symbols: NDArray[np.int32]) -> Slice:
-    fixed = None if loc is None else np.rint(loc.astype(np.float64) * LOC_STEPS).astype(np.int32)
-    return Slice(rows.copy(), fixed, symbols.copy())
+class _Watched(_Shown, Decode):
+    """Decodes a payload and shows it."""
+
+    def __init__(self, model: Model, show: Show, payload: bytes, grid: tuple[int, int]) -> None:
+        super().__init__(show, model.latent, model.tables, payload, grid)
 
 
-def verify(data: bytes, model: codec.ModelName | None = None, threads: int | None = None) -> Verification:
-    """Decodes .itg bytes up to the symbols, with the fast path and with the reference.
+class _Made(_Shown, _Invented):
+    """Invents symbols and shows them."""
 
-    model, threads: as for `codec.decode`. Raises what that raises, if already the fast path fails.
-    """
-    coded = container.read(data)
-    runner = codec.decoder(coded.header, model, threads)
-    logs = _Log(), _Log()
-    for box, payload in zip(container.tile_grid(coded.header), coded.payloads, strict=True):
-        grid = tuple(-(-side // container.BLOCK) for side in (box.height, box.width))
-        for log, net in zip(logs, (runner, ReferenceModel(runner)), strict=True):
-            coder = _WatchedDecode(log, runner.latent, runner.tables, payload, grid)
-            _walk(log, net, coded.header.rate, coder)
-    return _compare(*logs)
+    def __init__(self, model: Model, show: Show, grid: tuple[int, int]) -> None:
+        super().__init__(show, model.latent, grid)
 
 
-def selftest(model: Model) -> Verification:
-    """The same on symbols that are made up, at several qualities: no picture and no float network takes part."""
-    logs = _Log(), _Log()
-    for rate in SELFTEST_RATES:
-        for log, net in zip(logs, (model, ReferenceModel(model)), strict=True):
-            _walk(log, net, rate, _Made(log, model.latent, SELFTEST_GRID))
-    return _compare(*logs)
+class _Comparison:
+    """Walks a model's fast path and its reference in turn; keeps the slices of one tile, no more."""
 
+    def __init__(self, model: Model, parts: int, progress: codec.Progress | None) -> None:
+        self._model, self._reference = model, ReferenceModel(model)
+        self._progress, self._done, self._total = progress, 0, 2 * parts
+        self._digest, self._symbols = hashlib.sha256(), 0
+        self._wrong: Counter[str] = Counter()
+        self._first: dict[str, str] = {}
+        self._faults: list[str] = []
 
-def _walk(log: _Log, net: Any, rate: int, coder: Frozen) -> None:
-    try:
-        latents(net, None, rate, coder)
-    except FormatError as error:  # after a difference the stream makes no sense
-        log.fault = log.fault or str(error)
+    def run(self, part: str, rate: int, make: MakeCoder) -> None:
+        """Compares one tile, or what stands for one. Raises FormatError if neither way can decode it."""
+        kept: list[Slice] = []
+        fast = self._walk(self._model, rate, make(self._model, partial(self._keep, kept)))
+        slow = self._walk(self._reference, rate, make(self._model, partial(self._compare, part, iter(enumerate(kept)))))
+        if fast and slow:
+            raise FormatError(slow)
+        for fault, who in ((fast, "fast path"), (slow, "reference")):
+            if fault:
+                self._faults.append(f"the {who} cannot decode {part} ({fault})")
 
+    def result(self) -> Verification:
+        """What was found."""
+        counts = [
+            f"{self._wrong[name]} {words} differ, first in {self._first[name]}"
+            for name, words in _NAMES.items()
+            if self._wrong[name]
+        ]
+        return Verification(self._symbols, (*counts, *self._faults), self._digest.hexdigest())
 
-def _compare(fast: _Log, slow: _Log) -> Verification:
-    if fast.fault:
-        raise FormatError(fast.fault)
-    differences = []
-    names = {"rows": "table rows", "loc": "means", "symbols": "symbols"}
-    for name, words in names.items():
-        pairs = [(getattr(a, name), getattr(b, name)) for a, b in zip(fast.slices, slow.slices, strict=False)]
-        wrong = sum(int((a != b).sum()) for a, b in pairs if a is not None)
-        if wrong:
-            differences.append(f"{wrong} {words} differ between the fast path and the reference")
-    if slow.fault:
-        differences.append(f"the reference cannot decode the file: {slow.fault}")
-    digest = hashlib.sha256()
-    for each in fast.slices:
-        for part in each.bytes():
-            digest.update(part)
-    return Verification(sum(each.symbols.size for each in fast.slices), tuple(differences), digest.hexdigest())
+    def _walk(self, net: Any, rate: int, coder: Frozen) -> str:
+        """Why the walk failed, or nothing: after a wrong table the rest of a stream makes no sense."""
+        fault = ""
+        try:
+            latents(net, None, rate, coder)
+            if isinstance(coder, Decode):
+                coder.finish()
+        except FormatError as error:
+            fault = str(error)
+        self._done += 1
+        if self._progress:
+            self._progress(self._done, self._total)
+        return fault
+
+    def _keep(self, kept: list[Slice], found: Slice) -> None:
+        for part in found.bytes():
+            self._digest.update(part)
+        self._symbols += found.symbols.size
+        kept.append(found)
+
+    def _compare(self, part: str, kept: Iterator[tuple[int, Slice]], found: Slice) -> None:
+        number, wanted = next(kept, (0, found))  # nothing is left where the fast path broke off, which is said
+        for name in _NAMES:
+            ours, theirs = getattr(wanted, name), getattr(found, name)
+            if ours is not None and (count := int((ours != theirs).sum())):
+                self._wrong[name] += count
+                self._first.setdefault(name, f"{part}, slice {number}")

@@ -47,6 +47,7 @@ class TrainConfig:
     hard_learning_rate: float = 1e-4  # at the beginning of that phase; it falls to zero as well
     learning_rate: float = 4e-4
     linear_factor: float = 0.02  # the linear path learns slower by this factor
+    synthesis_factor: float = 4.0  # and the rest of the synthesis faster: what it adds is scaled down
     warmup_steps: int = 300
     clip: float = 1.0
     outlier: float = 20.0  # steps whose gradient norm exceeds this many times its running mean are skipped
@@ -64,7 +65,7 @@ class TrainConfig:
         """Raises ArgumentError naming the key whose value cannot be meant."""
         for key in ("minutes", "learning_rate", "hard_learning_rate", "clip"):
             _require("train", key, 0.0 < getattr(self, key) < math.inf, "above zero")
-        for key in ("linear_factor", "save_minutes", "val_minutes"):
+        for key in ("linear_factor", "synthesis_factor", "save_minutes", "val_minutes"):
             _require("train", key, getattr(self, key) >= 0.0, "zero or more")
         for key, least in {"warmup_steps": 0, "seed": 0, "log_steps": 1, "val_crop": CROP_UNIT}.items():
             _require("train", key, getattr(self, key) >= least, f"{least} or more")

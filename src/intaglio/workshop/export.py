@@ -72,7 +72,7 @@ def round_weights(model: nn.Module) -> None:
 
 
 def to_onnx(module: nn.Module, inputs: dict[str, Tensor]) -> bytes:
-    """ONNX bytes of a module; the spatial axes of every input are free, large initialisers are stored in 16 bits."""
+    """ONNX bytes of a module; the spatial axes of every input are free, large parameters are stored in 16 bits."""
     arguments = dict(inputs)
     if "rate" in inspect.signature(module.forward).parameters:
         arguments["rate"] = torch.tensor([0])
@@ -87,7 +87,7 @@ def to_onnx(module: nn.Module, inputs: dict[str, Tensor]) -> bytes:
     assert program is not None
     graph = program.model_proto
     _strip(graph)
-    _halve(graph)
+    _halve(graph, {name for name, _ in module.named_parameters()})
     return graph.SerializeToString(deterministic=True)
 
 
@@ -103,12 +103,15 @@ def _strip(model: onnx.ModelProto) -> None:
         del tensor.metadata_props[:]
 
 
-def _halve(model: onnx.ModelProto) -> None:
-    """Stores large float initialisers in 16 bits and widens them by a Cast, folded when the graph is loaded."""
+def _halve(model: onnx.ModelProto, parameters: set[str]) -> None:
+    """Stores large parameters in 16 bits and widens them by a Cast, folded when the graph is loaded.
+
+    Other constants keep 32 bits: tables over the rate would no longer interpolate as PyTorch does.
+    """
     casts = []
     for tensor in model.graph.initializer:
         values = numpy_helper.to_array(tensor)
-        if values.dtype != np.float32 or values.size < SMALL:
+        if tensor.name not in parameters or values.size < SMALL:
             continue
         name = tensor.name
         tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), name + ".half"))

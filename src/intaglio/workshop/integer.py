@@ -28,6 +28,7 @@ from intaglio.workshop.layers import Edge, RateTable
 
 WEIGHT_LIMIT = 127.0
 _SHARE = 0.8  # of the limit of sums, for the weights; the bias takes the rest
+_FINEST_SHIFT = 14  # where weights are tiny: a bias of a whole activation, 255 << 14, is then half of the limit
 
 
 class Exponents(nn.Module):
@@ -68,6 +69,8 @@ class IntegerConv(nn.Module):
 
     offset: Tensor
     gain: Tensor
+    coarsest: Tensor
+    finest: Tensor
 
     def __init__(self, inputs: int, outputs: int, kernel: int, anchors: int, edge: Edge = "zeros") -> None:
         """`kernel`: 1 or 3; `anchors`: of the bias over the rates."""
@@ -79,6 +82,9 @@ class IntegerConv(nn.Module):
         # How much finer each input is than the layer's exponent says, and the unit of each output's parameters.
         self.register_buffer("offset", torch.zeros(inputs), persistent=False)
         self.register_buffer("gain", torch.ones(outputs), persistent=False)
+        # Limits of k: what `Placed.limit` sets keeps the shift, at every rate, within what a network may have.
+        self.register_buffer("coarsest", torch.full((outputs,), -16.0), persistent=False)
+        self.register_buffer("finest", torch.full((outputs,), 20.0), persistent=False)
 
     def exponents(self) -> Tensor:
         """k of each output channel, (O,): the finest whose weights fit 8 bits and whose sums stay below the limit."""
@@ -86,11 +92,11 @@ class IntegerConv(nn.Module):
             scaled = self._scaled().abs().clamp_min(1e-12)
             most, whole = scaled.amax((1, 2, 3)), scaled.sum((1, 2, 3))
             fits = torch.minimum(WEIGHT_LIMIT / most, _SHARE * SUM_LIMIT / LEVELS / whole)
-            return torch.floor(torch.log2(fits)).clamp(-16.0, 20.0)
+            return torch.maximum(torch.minimum(torch.floor(torch.log2(fits)), self.finest), self.coarsest)
 
     def integers(self, k: Tensor) -> Tensor:
         """The weights W, whole numbers; gradients pass."""
-        return round_ste(self._scaled() * torch.exp2(k)[:, None, None, None])
+        return round_ste(bounded(self._scaled() * torch.exp2(k)[:, None, None, None], -WEIGHT_LIMIT, WEIGHT_LIMIT))
 
     def set_integers(self, weight: Tensor, k: Tensor) -> None:
         """Sets the parameters to what `integers` made `weight` of."""
@@ -103,7 +109,10 @@ class IntegerConv(nn.Module):
         weight = self.integers(k) * torch.exp2(-k)[:, None, None, None] * self._finer()
         unit = torch.exp2(-(k[None, :, None, None] + exponent))
         bias = round_ste(self.bias(rate) / unit) * unit + 0.5 * unit
-        return F.conv2d(F.pad(x, (self.margin,) * 4, mode=self.mode) if self.margin else x, weight) + bias
+        # Sums need float32; only a training step may have them in 16 bits, whose error is one more noise.
+        allowed = torch.is_grad_enabled() and torch.is_autocast_enabled(x.device.type)
+        with torch.autocast(x.device.type, enabled=allowed):
+            return F.conv2d(F.pad(x, (self.margin,) * 4, mode=self.mode) if self.margin else x, weight) + bias
 
     def _scaled(self) -> Tensor:
         """Weights in units of the inputs' steps."""
@@ -124,6 +133,12 @@ class Placed:
     def shift(self, k: Tensor) -> Tensor:
         """Binary places from the sums to the output, (199,O)."""
         return k[None] + self.before[:, None] - self.after
+
+    def limit(self) -> None:
+        """Tells the layer how coarse and how fine its weights may be."""
+        gap = (self.before[:, None] - self.after).expand(-1, self.conv.weight.shape[0])
+        self.conv.coarsest.copy_(1.0 - gap.amin(0))
+        self.conv.finest.copy_(_FINEST_SHIFT - gap.amax(0))
 
 
 def freeze(placed: Placed) -> Layer:

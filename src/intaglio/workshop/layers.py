@@ -38,9 +38,15 @@ class Residual(nn.Module):
 
 
 class RateTable(nn.Module):
-    """A vector for every rate step, linear between a few learned anchors: rate (B,) int64 -> (B,width,1,1)."""
+    """A vector for every rate step, linear between a few learned anchors: rate (B,) int64 -> (B,width,1,1).
 
-    hat: Tensor
+    Two products and their sum, which every machine rounds alike; a matrix product would round as its kernel likes, and
+    the integer networks' biases are rounded from here.
+    """
+
+    below: Tensor
+    above: Tensor
+    share: Tensor
 
     def __init__(self, start: Tensor) -> None:
         """`start`: (anchors, width) float, the first values; the anchors lie evenly over rate 0..198."""
@@ -48,16 +54,22 @@ class RateTable(nn.Module):
         anchors = start.shape[0]
         self.anchors = nn.Parameter(start.clone())
         position = torch.arange(RATES, dtype=torch.float32) / MAX_RATE * (anchors - 1)
-        hat = (1.0 - (position[:, None] - torch.arange(anchors)[None]).abs()).clamp_min(0.0)
-        self.register_buffer("hat", hat, persistent=False)
+        below = position.long().clamp_max(max(0, anchors - 2))
+        self.register_buffer("below", below, persistent=False)
+        self.register_buffer("above", (below + 1).clamp_max(anchors - 1), persistent=False)
+        self.register_buffer("share", (position - below)[:, None], persistent=False)
 
     def rows(self) -> Tensor:
         """All rows, (199, width)."""
-        return self.hat @ self.anchors
+        return self._between(self.below, self.above, self.share)
 
     def forward(self, rate: Tensor) -> Tensor:
         with torch.autocast(rate.device.type, enabled=False):
-            return (self.hat[rate] @ self.anchors)[:, :, None, None]
+            return self._between(self.below[rate], self.above[rate], self.share[rate])[:, :, None, None]
+
+    def _between(self, below: Tensor, above: Tensor, share: Tensor) -> Tensor:
+        low, high = self.anchors.index_select(0, below), self.anchors.index_select(0, above)
+        return low * (1.0 - share) + high * share
 
 
 def zero(layer: nn.Conv2d) -> nn.Conv2d:

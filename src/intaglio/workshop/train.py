@@ -49,11 +49,7 @@ class Trainer:
         self.model = models.build(config.model, **config.model_fields).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model.to(self.fabric.device)
         self.average = self._weights()
-        linear, rest = [], []
-        for name, parameter in self.model.named_parameters():
-            (linear if name.startswith(LINEAR_PARTS) else rest).append(parameter)
-        groups = [{"params": rest, "factor": 1.0}, {"params": linear, "factor": self.options.linear_factor}]
-        self.optimizer = torch.optim.Adam(groups, lr=self.options.learning_rate, betas=(0.9, 0.99), fused=True)
+        self.optimizer = torch.optim.Adam(self._groups(), lr=self.options.learning_rate, betas=(0.9, 0.99), fused=True)
         self.step, self.seconds, self.skipped, self.norm = 0, 0.0, 0, 0.0
         self.manifest, self.commit = "", checkpoint.source_commit()
 
@@ -179,6 +175,17 @@ class Trainer:
         basis, deviation = patch_statistics(chosen, PATCH, self.model.config.latent)
         self.model.start_from_klt(basis.to(self.fabric.device), deviation.to(self.fabric.device))
         self.average = self._weights()
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """Parameters by how fast they learn."""
+        linear, synthesis, rest = [], [], []
+        for name, parameter in self.model.named_parameters():
+            group = linear if name.startswith(LINEAR_PARTS) else synthesis if name.startswith("synthesis.") else rest
+            group.append(parameter)
+        factors = 1.0, self.options.linear_factor, self.options.synthesis_factor
+        return [
+            {"params": group, "factor": each} for group, each in zip((rest, linear, synthesis), factors, strict=True)
+        ]
 
     def _weights(self) -> dict[str, Tensor]:
         return {name: value.detach().clone() for name, value in self.model.state_dict().items()}

@@ -132,6 +132,8 @@ class HyperSynthesis(nn.Module):
         self.to_half = IntegerConv(wide, 4 * wide, 3, anchors, HYPER_EDGE)
         self.to_full = IntegerConv(wide, 4 * config.side, 3, anchors, HYPER_EDGE)
         self.scales = Exponents(z=None, first=(3.0, 7.5, 14.0), to_half=(5.0, 10.0, 15.9), side=SIDE)
+        for placed in self.placed().values():
+            placed.limit()
 
     def placed(self) -> dict[str, Placed]:
         """The layers by name, with their exponents."""
@@ -179,6 +181,8 @@ class ContextStep(nn.Module):
             head.gain[part:] = 1.0 / LOG_STEP
             nn.init.constant_(head.bias.anchors[:, part:], SCALES / 2.0)
         self.heads = nn.ModuleList(heads)
+        for placed in self.placed().values():
+            placed.limit()
 
     def placed(self) -> dict[str, Placed]:
         """The layers by name, with their exponents."""

@@ -1,0 +1,35 @@
+"""A small `photo` model for tests: every weight random, none at its start."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from intaglio.workshop import models
+from intaglio.workshop.models.photo import Photo
+
+WIDTHS: dict[str, Any] = {
+    "latent": 16,
+    "analysis": (8, 8, 16),
+    "synthesis": (16, 8, 4),
+    "hyper": 8,
+    "side": 8,
+    "context": 8,
+    "anchors": 12,
+}
+
+
+def randomised(seed: int) -> Photo:
+    """The model of that seed; the weights that begin at zero and the tables over the rate are random, too."""
+    torch.manual_seed(seed)
+    model = models.build("photo", **WIDTHS)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "index" in name:
+                parameter.add_(8.0 * torch.randn_like(parameter))
+            elif name.endswith("anchors"):
+                parameter.add_(0.2 * torch.randn_like(parameter))
+            elif not parameter.any():
+                parameter.normal_(0.0, 0.1)
+    return model.eval()
