@@ -3,7 +3,8 @@
 Two forms, for one rate: ConvInteger (sums of 32 bits) with the rescaling in float behind it, and QLinearConv, which
 rescales itself. It rounds halves to even, so its scale is 2^-shift (1 + 2^-22): halves then lie above the tie, as our
 floor has them, and nothing else moves while shift <= 13. It has no wide results, so beside it the last layers stay Conv
-on float32. QLinearConv sums pairs of products in 16 bits, which saturate, on x86 without VNNI: there it is not exact.
+on float32. On x86 without VNNI, 8-bit kernels may sum pairs of products in 16 bits, which saturate: exact here, not
+everywhere.
 All operands are unsigned: what has a sign gets 128 added and the bias makes up for it.
 """
 

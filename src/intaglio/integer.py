@@ -41,6 +41,7 @@ HEADS = tuple(f"head_{group}" for group in range(GROUPS))
 STEP_LAYERS = ("first", "second", *HEADS)
 
 Ints = NDArray[np.float64]  # whole numbers
+_FLOAT32, _UINT8, _INT64 = 1, 2, 7  # TensorProto.DataType
 
 
 @dataclass(frozen=True)
@@ -192,9 +193,9 @@ class _Builder:
         if kernel == 3 and self.network.name == HYPER:
             x = graph.node("Pad", x, graph.constant(np.array([0, 0, 1, 1, 0, 0, 1, 1])), mode="edge")
         pads = (1, 1, 1, 1) if kernel == 3 and self.network.name != HYPER else (0, 0, 0, 0)
-        sums = graph.node("Conv", x, graph.constant(layer.weight.astype(np.float32)), pads=pads)
-        sums = graph.node("Add", sums, self.of_rate(layer.bias + np.float32(0.5)))
-        out = graph.node("Floor", graph.node("Mul", sums, self.of_rate(_power(-layer.shift))))
+        sums = graph.node("Conv", x, self.to_float(graph.constant(layer.weight)), pads=pads)
+        sums = graph.node("Add", sums, self.plus_half(self.to_float(self.of_rate(layer.bias))))
+        out = graph.node("Floor", graph.node("Mul", sums, self.power(-layer.shift, -MAX_SHIFT)))
         return self.clip(out, 0, LEVELS) if clamp else out
 
     def clip(self, x: str, low: float, high: float) -> str:
@@ -203,8 +204,19 @@ class _Builder:
 
     def of_rate(self, table: NDArray[Any]) -> str:
         """A row of a table (RATES,C), as (1,C,1,1)."""
-        rows = self.graph.constant(table.astype(np.float32)[:, :, None, None])
-        return self.graph.node("Gather", rows, "rate")
+        return self.graph.node("Gather", self.graph.constant(table[:, :, None, None]), "rate")
+
+    def power(self, exponent: NDArray[np.int8], least: int) -> str:
+        """2^exponent at the rate; exponents, (RATES,C), are at least `least`."""
+        powers = np.ldexp(np.float32(1.0), np.arange(least, int(exponent.max()) + 1))
+        at = self.graph.node("Cast", self.of_rate(exponent - np.int8(least)), to=_INT64)
+        return self.graph.node("Gather", self.graph.constant(powers), at)
+
+    def to_float(self, x: str) -> str:
+        return self.graph.node("Cast", x, to=_FLOAT32)
+
+    def plus_half(self, x: str) -> str:
+        return self.graph.node("Add", x, self.graph.constant(np.array(0.5, np.float32)))
 
     def hyper(self) -> bytes:
         x = self.clip("z_hat", -PLANE_LIMIT, PLANE_LIMIT)
@@ -219,9 +231,8 @@ class _Builder:
         x, planes = "side", self.network.planes
         if planes:
             seen = self.graph.node("Gather", "y_hat", self.graph.constant(planes.channel.astype(np.int64)), axis=1)
-            seen = self.graph.node("Mul", seen, self.of_rate(_power(planes.exponent)))
-            seen = self.graph.node("Add", seen, self.graph.constant(np.array(0.5, np.float32)))
-            seen = self.clip(self.graph.node("Floor", seen), -PLANE_LIMIT, PLANE_LIMIT)
+            seen = self.graph.node("Mul", seen, self.power(planes.exponent, PLANE_EXPONENTS[0]))
+            seen = self.clip(self.graph.node("Floor", self.plus_half(seen)), -PLANE_LIMIT, PLANE_LIMIT)
             x = self.graph.node("Concat", "side", seen, axis=1)
         x = self.layer("second", self.layer("first", x))
         locs, rows = [], []
@@ -235,7 +246,7 @@ class _Builder:
         loc = self.graph.node("Concat", *locs, axis=1)
         self.output("loc", self.graph.node("Mul", loc, self.graph.constant(np.array(1 / LOC_STEPS, np.float32))))
         row = self.clip(self.graph.node("Concat", *rows, axis=1), 0, SCALES - 1)
-        self.output("index", self.graph.node("Cast", row, to=2))
+        self.output("index", self.graph.node("Cast", row, to=_UINT8))
         inputs = {"side": ("float32", 4), "rate": ("int64", 1)} | ({"y_hat": ("float32", 4)} if planes else {})
         return self.graph.model(inputs, {"loc": ("float32", 4), "index": ("uint8", 4)})
 

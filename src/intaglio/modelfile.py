@@ -104,7 +104,7 @@ def read(data: bytes) -> ModelFile:
     if start > len(body) or size > MAX_HEADER_BYTES:
         raise ModelError("the model file is damaged: its header does not fit")
     try:
-        header = json.loads(body[_PREFIX.size : start])
+        header = json.loads(bytes(body[_PREFIX.size : start]))
         graphs, arrays = _blobs(header["blobs"], body[start:])
         model = ModelFile(str(header["name"]), graphs, arrays, dict(header["config"]), dict(header["record"]))
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
@@ -117,7 +117,7 @@ def read(data: bytes) -> ModelFile:
     return model
 
 
-def _checked_body(data: bytes) -> bytes:
+def _checked_body(data: bytes) -> memoryview:
     if len(data) > MAX_BYTES:
         raise ModelError(f"the model file has {len(data)} bytes; at most {MAX_BYTES} are read")
     if len(data) < _PREFIX.size + _DIGEST or data[: len(MAGIC)] != MAGIC:
@@ -125,13 +125,13 @@ def _checked_body(data: bytes) -> bytes:
     version = data[len(MAGIC)]
     if version != VERSION:
         raise ModelError(f"the model file has version {version}; this program reads version {VERSION}: update it")
-    body = data[:-_DIGEST]
+    body = memoryview(data)[:-_DIGEST]
     if hashlib.sha256(body).digest() != data[-_DIGEST:]:
         raise ModelError("the model file is damaged: its checksum does not match")
     return body
 
 
-def _blobs(entries: list[dict[str, Any]], data: bytes) -> tuple[dict[str, bytes], dict[str, NDArray[Any]]]:
+def _blobs(entries: list[dict[str, Any]], data: memoryview) -> tuple[dict[str, bytes], dict[str, NDArray[Any]]]:
     graphs: dict[str, bytes] = {}
     arrays: dict[str, NDArray[Any]] = {}
     position = 0
@@ -142,7 +142,7 @@ def _blobs(entries: list[dict[str, Any]], data: bytes) -> tuple[dict[str, bytes]
         blob = data[position : position + size]
         position += size
         if "dtype" not in entry:
-            graphs[name] = blob
+            graphs[name] = bytes(blob)
         elif entry["dtype"] in DTYPES:
             dtype = np.dtype(entry["dtype"]).newbyteorder("<")
             arrays[name] = np.frombuffer(blob, dtype).reshape([int(side) for side in entry["shape"]])

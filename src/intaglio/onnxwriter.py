@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 IR_VERSION, OPSET = 8, 17
-_KINDS = {"float32": 1, "uint8": 2, "int64": 7}  # TensorProto.DataType
+_KINDS = {"float32": 1, "uint8": 2, "int8": 3, "int32": 6, "int64": 7}  # TensorProto.DataType
 Attribute = int | float | str | Sequence[int]
 
 
@@ -21,8 +22,8 @@ class Graph:
         self._constants: list[bytes] = []
         self._names = 0
 
-    def constant(self, array: NDArray[np.float32] | NDArray[np.int64]) -> str:
-        """A constant's name."""
+    def constant(self, array: NDArray[Any]) -> str:
+        """A constant's name; float32, uint8, int8, int32 or int64."""
         name = self._name()
         dims = b"".join(_number(1, side) for side in array.shape)
         data = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
