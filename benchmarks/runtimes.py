@@ -23,7 +23,7 @@ import onnx
 import onnxruntime
 import torch
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from intaglio.bundle import Model, ReferenceModel, Window, read_model_file
 from intaglio.coders import Floats, Frozen
@@ -174,7 +174,8 @@ def _unrounded(data: bytes) -> bytes:
     half = numpy_helper.from_array(np.array(0.5, np.float32), "half")
     model.graph.initializer.append(half)
     nodes = []
-    rows = {node.input[0] for node in model.graph.node if node.op_type == "Cast"}
+    casts = [node for node in model.graph.node if node.op_type == "Cast"]
+    rows = {node.input[0] for node in casts if helper.get_node_attr_value(node, "to") == TensorProto.UINT8}
     for node in model.graph.node:
         if node.op_type == "Floor":
             nodes.append(helper.make_node("Sub", [node.input[0], "half"], node.output))
