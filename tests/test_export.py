@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -177,6 +178,13 @@ def test_restoring_into_another_model_says_what_does_not_fit(file: ModelFile) ->
     other = models.build("photo", **(WIDTHS | {"side": 12}))
     with pytest.raises(ModelError, match="is it the same model"):
         restore.weights(file, other)
+
+
+def test_restoring_weights_that_find_no_place_is_refused(file: ModelFile) -> None:
+    arrays = dict(file.arrays)
+    arrays["context_1.planes.exponent"] = (arrays["context_1.planes.exponent"] - 1).astype(np.int8)
+    with pytest.raises(ModelError, match="context_1 was trained with other exponents"):
+        restore.weights(replace(file, arrays=arrays), models.build("photo", **WIDTHS))
 
 
 @pytest.mark.slow

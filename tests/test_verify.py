@@ -124,6 +124,21 @@ def test_one_sum_that_is_off_by_a_unit_is_noticed(model: Model) -> None:
     assert not verify.selftest(altered(model, "context_1", change)).exact
 
 
+def test_means_off_by_less_than_a_sixteenth_are_noticed(
+    tiled: bytes, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Model.run
+
+    def shifted(self: Model, graph: str, *arguments: Any) -> list[Any]:
+        found = run(self, graph, *arguments)
+        return [found[0] + np.float32(0.03), *found[1:]] if graph == "context_3" else found
+
+    monkeypatch.setattr(Model, "run", shifted)
+    found = verify.verify(tiled, model)
+    assert not found.exact
+    assert "means differ" in found.differences[0]
+
+
 def test_a_fast_path_that_breaks_off_is_a_difference_and_no_damage(
     tiled: bytes, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:

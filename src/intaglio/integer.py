@@ -32,6 +32,7 @@ from intaglio.traversal import GROUPS, subset
 LEVELS = 255  # of an activation
 PLANE_LIMIT = 127  # of an input plane, either way
 SUM_LIMIT = 1 << 23
+MAX_WIDTH = 1 << 13  # channels of a layer, of any network of ours
 MAX_SHIFT = 24  # more would leave nothing of any sum
 PLANE_EXPONENTS = (-16, 4)
 LOC_STEPS = 16  # means are multiples of 1/16
@@ -137,7 +138,7 @@ def _shape_fault(network: Network, name: str, layer: Layer) -> str | None:
     if (weight.dtype, layer.bias.dtype, shift.dtype) != (np.int8, np.int32, np.int8) or weight.ndim != 4:
         return "has arrays of another kind"
     outputs, inputs, *kernel = weight.shape
-    if kernel not in ([1, 1], [3, 3]) or not outputs or not inputs:
+    if kernel not in ([1, 1], [3, 3]) or not 0 < outputs <= MAX_WIDTH or not 0 < inputs <= MAX_WIDTH:
         return f"has weights of shape {weight.shape}"
     if not layer.bias.shape == shift.shape == (RATES, outputs) or shift.min() < 1 or shift.max() > MAX_SHIFT:
         return "does not fit its own tables"
@@ -155,7 +156,7 @@ def _planes_fault(network: Network) -> str | None:
     assert network.planes
     channel, exponent = network.planes.channel, network.planes.exponent
     kinds = channel.dtype, exponent.dtype, channel.shape, exponent.shape
-    if not channel.size or kinds != (np.int32, np.int8, (channel.size,), (RATES, channel.size)):
+    if not 0 < channel.size <= MAX_WIDTH or kinds != (np.int32, np.int8, (channel.size,), (RATES, channel.size)):
         return "its planes have arrays of another kind"
     if channel.min() < 0 or channel.max() >= network.latent:
         return f"its planes show channels beyond the {network.latent} that there are"
@@ -191,7 +192,7 @@ class _Builder:
         layer, graph = self.network.layers[name], self.graph
         kernel = layer.weight.shape[2]
         if kernel == 3 and self.network.name == HYPER:
-            x = graph.node("Pad", x, graph.constant(np.array([0, 0, 1, 1, 0, 0, 1, 1])), mode="edge")
+            x = graph.node("Pad", x, graph.constant(_whole(0, 0, 1, 1, 0, 0, 1, 1)), mode="edge")
         pads = (1, 1, 1, 1) if kernel == 3 and self.network.name != HYPER else (0, 0, 0, 0)
         sums = graph.node("Conv", x, self.to_float(graph.constant(layer.weight)), pads=pads)
         sums = graph.node("Add", sums, self.plus_half(self.to_float(self.of_rate(layer.bias))))
@@ -237,11 +238,11 @@ class _Builder:
         x = self.layer("second", self.layer("first", x))
         locs, rows = [], []
         for head, (_, _, down, across) in zip(HEADS, subset(self.network.latent, number), strict=True):
-            ends = (np.array(each) for each in ([down.start, across.start], [1 << 30, 1 << 30], [2, 3], [2, 2]))
+            ends = (_whole(*each) for each in ([down.start, across.start], [1 << 30, 1 << 30], [2, 3], [2, 2]))
             part = self.layer(head, self.graph.node("Slice", x, *(self.graph.constant(each) for each in ends)), False)
             half = self.network.latent // GROUPS
             for found, start in ((locs, 0), (rows, half)):
-                cut = (self.graph.constant(np.array([each])) for each in (start, start + half, 1))
+                cut = (self.graph.constant(_whole(each)) for each in (start, start + half, 1))
                 found.append(self.graph.node("Slice", part, *cut))
         loc = self.graph.node("Concat", *locs, axis=1)
         self.output("loc", self.graph.node("Mul", loc, self.graph.constant(np.array(1 / LOC_STEPS, np.float32))))
@@ -252,6 +253,10 @@ class _Builder:
 
     def output(self, name: str, value: str) -> None:
         self.graph.output(name, value)
+
+
+def _whole(*numbers: int) -> NDArray[np.int64]:
+    return np.array(numbers, np.int64)
 
 
 def to_onnx(network: Network) -> bytes:

@@ -28,17 +28,17 @@ _NAMES = {"rows": "table rows", "loc": "means", "symbols": "symbols"}
 
 @dataclass(frozen=True)
 class Slice:
-    """What one slice was decoded with: rows uint8, means in 1/16 int32 (None for z), symbols int32."""
+    """What one slice was decoded with: rows uint8, means float32 (None for z), symbols int32."""
 
     rows: NDArray[np.uint8]
-    loc: NDArray[np.int32] | None
+    loc: NDArray[np.float32] | None
     symbols: NDArray[np.int32]
 
     def bytes(self) -> Iterator[bytes]:
-        """Everything, little-endian."""
+        """Everything, little-endian; means as int32, in 1/16."""
         yield self.rows.tobytes()
         if self.loc is not None:
-            yield self.loc.astype("<i4").tobytes()
+            yield np.rint(self.loc.astype(np.float64) * LOC_STEPS).astype("<i4").tobytes()
         yield self.symbols.astype("<i4").tobytes()
 
 
@@ -116,8 +116,7 @@ class _Shown(Frozen):
 
     def _code(self, symbols: NDArray[np.int32] | None, rows: NDArray[np.uint8]) -> NDArray[np.int32]:
         found = super()._code(symbols, rows)
-        loc = None if self._loc is None else np.rint(self._loc.astype(np.float64) * LOC_STEPS).astype(np.int32)
-        self._show(Slice(rows, loc, found))
+        self._show(Slice(rows, self._loc, found))
         return found
 
 

@@ -147,7 +147,7 @@ def freeze(placed: Placed) -> Layer:
         k = placed.conv.exponents()
         shift, unit = placed.shift(k).double(), torch.exp2((k[None] + placed.before[:, None]).double())
         bias = torch.floor(placed.conv.bias.rows().double() * unit + 0.5) + torch.exp2(shift - 1.0)
-        arrays = placed.conv.integers(k).to(torch.int8), bias.to(torch.int32), shift.to(torch.int8)
+        arrays = placed.conv.integers(k).to(torch.int8), torch.floor(bias + 0.5).to(torch.int32), shift.to(torch.int8)
     return Layer(*(array.cpu().numpy() for array in arrays))
 
 

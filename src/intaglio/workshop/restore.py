@@ -36,7 +36,9 @@ def weights(file: ModelFile, model: Photo) -> dict[str, Tensor]:
     Weights come back as the file stores them, large ones rounded to 16 bits; the rows of z's tables to half a row.
     """
     for name, part in zip((HYPER, *CONTEXT), (model.hyper_synthesis, *model.context_steps), strict=True):
-        _thaw(from_arrays(name, file.arrays), part.placed(), file.name)
+        network = from_arrays(name, file.arrays)
+        _thaw(network, part.placed(), file.name)
+        _check(network, part.frozen(), file.name)
     wanted = model.state_dict()
     found = {name: value.clone() for name, value in wanted.items() if name.startswith(_INTEGER)}
     for graph, data in file.graphs.items():
@@ -65,3 +67,16 @@ def _thaw(network: Network, layers: dict[str, Placed], name: str) -> None:
             shapes = f"{layer.weight.shape}, not {tuple(placed.conv.weight.shape)}"
             raise ModelError(f"model file {name!r}: {network.name}.{key} has the shape {shapes}; is it the same model?")
         thaw(layer, placed)
+
+
+def _check(network: Network, again: Network, name: str) -> None:
+    """Raises ModelError unless the weights came back as they were: other exponents may have no place for them."""
+    same = [
+        np.array_equal(layer.weight, again.layers[key].weight) and np.array_equal(layer.shift, again.layers[key].shift)
+        for key, layer in network.layers.items()
+    ]
+    planes, other = network.planes, again.planes
+    if planes and other:
+        same += [np.array_equal(planes.channel, other.channel), np.array_equal(planes.exponent, other.exponent)]
+    if not all(same) or (planes is None) != (other is None):
+        raise ModelError(f"model file {name!r}: {network.name} was trained with other exponents; it cannot be restored")
