@@ -73,11 +73,11 @@ def encode(
         warnings.warn(notice, stacklevel=2)
     pixels = picture.pixels
     runner = _model(model, threads)
-    header = _header(pixels, rate, runner)
+    header = header_for(pixels, rate, runner)
     tiles = len(container.tile_grid(header))
     step = _Steps(progress if tiles > 1 else None, tiles)
     payloads = []
-    for coder in _coded(pixels, header, runner, Encode):
+    for coder in walk_tiles(pixels, header, runner, Encode):
         payloads.append(coder.finish())
         step()
     return container.write(Container(header, tuple(payloads)))
@@ -88,7 +88,7 @@ def estimate(image: Image.Image | Pixels, quality: float = 50, *, model: ModelNa
     rate = quality_to_rate(quality)
     pixels = images.from_image(image).pixels
     runner = _model(model, None)
-    return sum(coder.bits for coder in _coded(pixels, _header(pixels, rate, runner), runner, Round))
+    return sum(coder.bits for coder in walk_tiles(pixels, header_for(pixels, rate, runner), runner, Round))
 
 
 def decode(
@@ -164,7 +164,8 @@ def decoder(header: Header, model: ModelName | None, threads: int | None) -> Mod
     return given
 
 
-def _header(pixels: Pixels, rate: int, model: Model) -> Header:
+def header_for(pixels: Pixels, rate: int, model: Model) -> Header:
+    """The header of a file of these pixels, uint8 (H,W,3) or (H,W). Raises ImageError if they are too many."""
     height, width = pixels.shape[:2]
     if max(width, container.BLOCK) * max(height, container.BLOCK) > container.DEFAULT_MAX_PIXELS:
         limit = f"{container.DEFAULT_MAX_PIXELS} (a side under {container.BLOCK} counts as {container.BLOCK})"
@@ -201,8 +202,11 @@ def _around(box: tuple[int, int, int, int], halo: int, grid: tuple[int, int]) ->
     return rows, columns, top - first_row, left - first_column
 
 
-def _coded(pixels: Pixels, header: Header, model: Model, kind: type[Given]) -> Iterator[Given]:
-    """A coder of this kind for each tile in turn, after it has gone through the tile's latents."""
+def walk_tiles(pixels: Pixels, header: Header, model: Model, kind: type[Given]) -> Iterator[Given]:
+    """A coder of this kind for each tile in turn, after it has gone through the tile's latents.
+
+    pixels: uint8 (H,W,3) or (H,W), as `header`, from `header_for`, says. Raises ModelError.
+    """
     padded = _padded(images.to_rgb(pixels))
     for box in container.tile_grid(header):
         coder = kind(model.latent, model.tables)

@@ -222,7 +222,7 @@ class _Builder:
     def hyper(self) -> bytes:
         x = self.clip("z_hat", -PLANE_LIMIT, PLANE_LIMIT)
         x = self.shuffle(self.layer("to_half", self.layer("first", x)))
-        self.output("side", self.shuffle(self.layer("to_full", x)))
+        self.graph.output("side", self.shuffle(self.layer("to_full", x)))
         return self.graph.model({"z_hat": ("float32", 4), "rate": ("int64", 1)}, {"side": ("float32", 4)})
 
     def shuffle(self, x: str) -> str:
@@ -245,14 +245,11 @@ class _Builder:
                 cut = (self.graph.constant(_whole(each)) for each in (start, start + half, 1))
                 found.append(self.graph.node("Slice", part, *cut))
         loc = self.graph.node("Concat", *locs, axis=1)
-        self.output("loc", self.graph.node("Mul", loc, self.graph.constant(np.array(1 / LOC_STEPS, np.float32))))
+        self.graph.output("loc", self.graph.node("Mul", loc, self.graph.constant(np.array(1 / LOC_STEPS, np.float32))))
         row = self.clip(self.graph.node("Concat", *rows, axis=1), 0, SCALES - 1)
-        self.output("index", self.graph.node("Cast", row, to=_UINT8))
+        self.graph.output("index", self.graph.node("Cast", row, to=_UINT8))
         inputs = {"side": ("float32", 4), "rate": ("int64", 1)} | ({"y_hat": ("float32", 4)} if planes else {})
         return self.graph.model(inputs, {"loc": ("float32", 4), "index": ("uint8", 4)})
-
-    def output(self, name: str, value: str) -> None:
-        self.graph.output(name, value)
 
 
 def _whole(*numbers: int) -> NDArray[np.int64]:

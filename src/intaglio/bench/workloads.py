@@ -101,9 +101,9 @@ def picture(path: Path) -> Workload:
     """
     pixels = images.load(path).pixels
     model = load_model("photo")
-    header = codec._header(pixels, quality_to_rate(QUALITY), model)
+    header = codec.header_for(pixels, quality_to_rate(QUALITY), model)
     slices: list[tuple[NDArray[np.int32], NDArray[np.uint8]]] = []
-    for coder in codec._coded(pixels, header, model, _Record):
+    for coder in codec.walk_tiles(pixels, header, model, _Record):
         slices += cast(_Record, coder).slices
     symbols = np.concatenate([part.reshape(-1) for part, _ in slices])
     indexes = np.concatenate([part.reshape(-1) for _, part in slices])
