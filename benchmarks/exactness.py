@@ -65,7 +65,7 @@ class Bench:
 
     def __init__(self, name: str) -> None:
         self.model, photo = runtimes.twins(read_model_file(name))
-        self.channels = self.model.latent
+        self.layout = self.model.layout
         graphs, unsafe = runtimes.safe(self.model), runtimes.plain_float(self.model)
         self.exact = {name: Parts(self.model, run) for name, run in _runs(graphs)}
         self.unsafe = {name: Parts(self.model, run) for name, run in _runs(unsafe)}
@@ -82,17 +82,17 @@ class Bench:
 
     def measure(self, picture: str, pixels: NDArray[np.uint8], rate: int) -> Iterator[Found]:
         """All comparisons of one picture (sides multiples of 64) at one rate."""
-        given = runtimes.encoded(self.model, pixels, rate, self.channels)
+        given = runtimes.encoded(self.model, pixels, rate, self.layout)
         slow = {"slow reference": runtimes.reference(self.model)}
         y_hat = np.zeros(0, np.float32)
         for name, net in (self.exact | self.torch | slow).items():
-            slices, y_hat = runtimes.decoded(net, given, rate, self.channels)  # type: ignore[arg-type]
+            slices, y_hat = runtimes.decoded(net, given, rate, self.layout)  # type: ignore[arg-type]
             yield self._compared("exact", name, picture, given, slices)
-        own = runtimes.encoded(self.low, pixels, rate, self.channels)
-        yield self._compared("exact", OWN, picture, own, runtimes.decoded(self.model, own, rate, self.channels)[0])
-        given = runtimes.encoded(self.base, pixels, rate, self.channels)
+        own = runtimes.encoded(self.low, pixels, rate, self.layout)
+        yield self._compared("exact", OWN, picture, own, runtimes.decoded(self.model, own, rate, self.layout)[0])
+        given = runtimes.encoded(self.base, pixels, rate, self.layout)
         for name, net in self.unsafe.items():
-            slices, _ = runtimes.decoded(net, given, rate, self.channels)  # type: ignore[arg-type]
+            slices, _ = runtimes.decoded(net, given, rate, self.layout)  # type: ignore[arg-type]
             yield self._compared("unsafe", name, picture, given, slices)
         ours = self.model.synthesis(y_hat, rate)
         inputs = {"y_hat": y_hat, "rate": np.array([rate])}

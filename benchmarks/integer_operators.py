@@ -24,10 +24,9 @@ from rich.table import Table
 
 import runtimes
 from intaglio.bundle import Model
-from intaglio.integer import CONTEXT, HEADS, HYPER, LEVELS, LOC_STEPS, PLANE_LIMIT, Network
+from intaglio.integer import HYPER, LEVELS, LOC_STEPS, PLANE_LIMIT, Network, step_names
 from intaglio.quality import quality_to_rate
 from intaglio.scales import SCALES
-from intaglio.traversal import GROUPS, subset
 from speed import SIZE, photograph
 
 OFFSET = 128  # that makes signed operands unsigned
@@ -97,7 +96,7 @@ class Form:
             x = self.node("DepthToSpace", self.layer(name, x), blocksize=2, mode="CRD")
         return self.model([("z_hat", TensorProto.FLOAT)], [(x, TensorProto.UINT8)])
 
-    def step(self, number: int) -> bytes:
+    def step(self) -> bytes:
         """side, uint8, and y_hat, float32, to loc, float32, and index, uint8."""
         x, planes, signed = "side", self.network.planes, None
         inputs = [("side", TensorProto.UINT8)]
@@ -109,8 +108,8 @@ class Form:
             signed = slice(-len(planes.channel), None)
             inputs.append(("y_hat", TensorProto.FLOAT))
         x = self.layer("second", self.layer("first", x, signed))
-        half, means, rows = self.network.latent // GROUPS, [], []
-        for head, (_, _, down, across) in zip(HEADS, subset(self.network.latent, number), strict=True):
+        means, rows = [], []
+        for head, (_, _, down, across), half in self.network.heads():
             cut = ([down.start, across.start], [1 << 30] * 2, [2, 3], [2, 2])
             part = self.layer(head, self.node("Slice", x, *(self.constant(c, np.int64) for c in cut)), None, True)
             for found, start in ((means, 0), (rows, half)):
@@ -133,16 +132,16 @@ class Form:
 def graphs(model: Model, rate: int, operator: str) -> dict[str, bytes]:
     """The five networks in that form."""
     made = {}
-    for name in runtimes.NETWORKS:
+    for name in (HYPER, *step_names(model.layout)):
         form = Form(model.network(name), rate, operator)
-        made[name] = form.hyper() if name == HYPER else form.step(CONTEXT.index(name))
+        made[name] = form.hyper() if name == HYPER else form.step()
     return made
 
 
 def _inputs(model: Model, rate: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """z_hat and y_hat of a picture of 2 megapixels."""
-    given = runtimes.encoded(model, photograph(SIZE), rate, model.latent)
-    _, y_hat = runtimes.decoded(model, given, rate, model.latent)
+    given = runtimes.encoded(model, photograph(SIZE), rate, model.layout)
+    _, y_hat = runtimes.decoded(model, given, rate, model.layout)
     return given[0].symbols.astype(np.float32), y_hat
 
 
@@ -153,9 +152,9 @@ def report(model: Model) -> None:
     forms = {"Conv on float32": runtimes.safe(model), **{name: graphs(model, rate, name) for name in FORMS}}
     shifts = [
         network.layers[key].shift[rate]
-        for network in map(model.network, runtimes.NETWORKS)
+        for network in map(model.network, (HYPER, *step_names(model.layout)))
         for key in network.layers
-        if key not in HEADS
+        if not key.startswith("head")
     ]
     title = f"{SIZE[1]} x {SIZE[0]}, hyper-synthesis and four steps; shifts up to {np.concatenate(shifts).max()}"
     table = Table(title=title, title_justify="left")
@@ -181,8 +180,8 @@ def report(model: Model) -> None:
 
 
 def _all(run: runtimes.Run, z_hat: NDArray[Any], y_hat: NDArray[Any], rate: int) -> list[NDArray[Any]]:
-    """Outputs of all five networks."""
+    """Outputs of all five networks, of four steps."""
     found = [*run(HYPER, {"z_hat": z_hat, "rate": np.array([rate])})]
-    for name in CONTEXT:
+    for name in (f"context_{step}" for step in range(4)):
         found += run(name, {"side": found[0], "y_hat": y_hat, "rate": np.array([rate])})
     return found

@@ -27,16 +27,14 @@ from onnx import TensorProto, helper, numpy_helper
 
 from intaglio.bundle import Model, ReferenceModel, Window, read_model_file
 from intaglio.coders import Floats, Frozen
-from intaglio.integer import CONTEXT, HYPER, to_onnx
+from intaglio.integer import HYPER, step_names, to_onnx
 from intaglio.modelfile import ModelFile
-from intaglio.traversal import Net, latents
+from intaglio.traversal import HYPER_SCALE, Layout, Net, latents
 from intaglio.workshop import models, restore
-from intaglio.workshop.export import integer_arrays
-from intaglio.workshop.models.photo import Photo
+from intaglio.workshop.models.base import Model as TorchModel
 
 Run = Callable[[str, dict[str, NDArray[Any]]], Sequence[NDArray[Any]]]
 Graphs = Mapping[str, bytes]
-NETWORKS = (HYPER, *CONTEXT)
 LEVELS = {
     "off": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
     "basic": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
@@ -56,8 +54,8 @@ class Slice:
 class Watched(Frozen):
     """Codes nothing but keeps the slices; symbols are rounded latents, or those of `given`, as if decoded."""
 
-    def __init__(self, channels: int, given: Sequence[Slice] | None = None) -> None:
-        super().__init__(channels)
+    def __init__(self, layout: Layout, given: Sequence[Slice] | None = None) -> None:
+        super().__init__(layout)
         self.slices: list[Slice] = []
         self._given, self._loc = given, None
 
@@ -65,6 +63,10 @@ class Watched(Frozen):
         grid = self._given[0].symbols if z is None and self._given else z
         assert grid is not None
         return grid.shape[2], grid.shape[3]
+
+    def empty_y(self, y: Floats | None) -> Floats:
+        height, width = (HYPER_SCALE * side for side in self._z_grid(None)) if y is None else y.shape[2:]
+        return np.zeros((1, self.layout.channels, height, width), np.float32)
 
     def gaussian(self, y: Floats | None, y_hat: Floats, params: tuple[Floats, Any], step: int) -> Floats:
         self._loc = params[0]
@@ -84,6 +86,7 @@ class Parts:
     def __init__(self, model: Model, run: Run) -> None:
         self.analysis, self.hyper_analysis, self.z_rows = model.analysis, model.hyper_analysis, model.z_rows
         self.synthesis, self._run = model.synthesis, run
+        self.layout, self.has_hyper = model.layout, model.has_hyper
 
     def hyper_synthesis(self, z_hat: Floats, rate: int) -> Floats:
         """As `Model.hyper_synthesis`."""
@@ -92,7 +95,7 @@ class Parts:
     @property
     def context_steps(self) -> Sequence[Callable[[Floats, Floats, int], tuple[Floats, Any]]]:
         """As `Model.context_steps`."""
-        return [self._step(name) for name in CONTEXT]
+        return [self._step(name) for name in step_names(self.layout)]
 
     def _step(self, name: str) -> Callable[[Floats, Floats, int], tuple[Floats, Any]]:
         def step(side: Floats, y_hat: Floats, rate: int) -> tuple[Floats, Any]:
@@ -109,9 +112,10 @@ class TorchParts:
     even where the caller asks for less by autocast.
     """
 
-    def __init__(self, model: Photo, threads: int = 1, transforms: torch.dtype = torch.float32) -> None:
+    def __init__(self, model: TorchModel, threads: int = 1, transforms: torch.dtype = torch.float32) -> None:
         self.model, self.threads, self.transforms = model, threads, transforms
         self.device = next(model.parameters()).device
+        self.layout, self.has_hyper = model.layout, model.has_hyper
 
     def _call(self, part: Callable[..., Any], *inputs: Floats, rate: int) -> Any:
         torch.set_num_threads(self.threads)
@@ -159,7 +163,7 @@ class TorchParts:
 
 def safe(model: Model) -> dict[str, bytes]:
     """The graphs of the integer networks, as the codec runs them."""
-    return {name: to_onnx(model.network(name)) for name in NETWORKS}
+    return {name: to_onnx(model.network(name)) for name in (HYPER, *step_names(model.layout))}
 
 
 def plain_float(model: Model) -> dict[str, bytes]:
@@ -227,7 +231,7 @@ def on_openvino(graphs: Graphs, threads: int = 1, precision: str = "f32") -> Run
     return run
 
 
-def twins(file: ModelFile) -> tuple[Model, Photo]:
+def twins(file: ModelFile) -> tuple[Model, TorchModel]:
     """A model in ONNX Runtime and the same in PyTorch.
 
     The file's own weights, but for a unit in the biases, which PyTorch interpolates between anchors: both have those.
@@ -235,20 +239,20 @@ def twins(file: ModelFile) -> tuple[Model, Photo]:
     config = {key: tuple(value) if isinstance(value, list) else value for key, value in file.config.items()}
     model = models.build(file.name, **{key: value for key, value in config.items() if key != "halo"})
     model.load_state_dict(restore.weights(file, model))
-    arrays = {**file.arrays, **integer_arrays(model.eval())}
+    arrays = {**file.arrays, **model.eval().arrays()}
     return Model(replace(file, arrays=arrays), threads=1), model
 
 
-def encoded(net: Any, pixels: NDArray[np.uint8], rate: int, channels: int) -> list[Slice]:
+def encoded(net: Any, pixels: NDArray[np.uint8], rate: int, layout: Layout) -> list[Slice]:
     """Slices of a picture, uint8 (H,W,3), sides multiples of 64."""
-    coder = Watched(channels)
+    coder = Watched(layout)
     latents(net, Window(pixels, (0, 0, pixels.shape[0] // 16, pixels.shape[1] // 16)), rate, coder)
     return coder.slices
 
 
-def decoded(net: Net[Floats], given: Sequence[Slice], rate: int, channels: int) -> tuple[list[Slice], Floats]:
+def decoded(net: Net[Floats], given: Sequence[Slice], rate: int, layout: Layout) -> tuple[list[Slice], Floats]:
     """What a net finds for these symbols, and y_hat."""
-    coder = Watched(channels, given)
+    coder = Watched(layout, given)
     y_hat = latents(net, None, rate, coder)
     return coder.slices, y_hat
 
@@ -287,12 +291,10 @@ def digest(slices: Sequence[Slice]) -> str:
 def main(model: str, symbols: str) -> None:
     """Prints PyTorch's digest of symbols: arrays `slice0` .. `slice4` and `rate` of an .npz file."""
     with np.load(symbols) as arrays:
-        given = [Slice(np.zeros(0, np.uint8), None, arrays[f"slice{number}"]) for number in range(1 + len(CONTEXT))]
-        rate = int(arrays["rate"])
+        rows, rate = np.zeros(0, np.uint8), int(arrays["rate"])
+        given = [Slice(rows, None, arrays[f"slice{number}"]) for number in range(len(arrays) - 1)]
     _, photo = twins(read_model_file(model))
-    print(
-        torch.backends.cpu.get_cpu_capability(), digest(decoded(TorchParts(photo), given, rate, photo.config.latent)[0])
-    )
+    print(torch.backends.cpu.get_cpu_capability(), digest(decoded(TorchParts(photo), given, rate, photo.layout)[0]))
 
 
 def reference(model: Model) -> ReferenceModel:

@@ -103,7 +103,7 @@ def test_info_says_what_went_in(photo: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [0, 101, 0.99, -5, float("nan"), float("inf"), 10**400, np.float32("nan"), np.True_, "x", True, None, [50]]
+    "wrong", [0, 101, 0.99, -5, float("nan"), float("inf"), 10**400, np.float32("nan"), np.True_, "x", True, [50]]
 )
 def test_a_wrong_quality_is_refused(wrong: Any) -> None:
     for call in (intaglio.encode, codec.estimate):
@@ -202,7 +202,7 @@ def test_another_process_decodes_the_very_latents_of_the_encoder(
     path.write_bytes(intaglio.encode(picture, quality))
     model = intaglio.load_model()
     window = Window(images.pad_to_multiple(picture, 64), (0, 0, 16, 16))
-    expected = latents(model, window, quality_to_rate(quality), Encode(model.latent, model.tables))
+    expected = latents(model, window, quality_to_rate(quality), Encode(model.layout, model.tables))
     code = (
         "import sys, numpy; from pathlib import Path; from intaglio import codec\n"
         f"y_hat = codec.decode_latents(Path(sys.argv[1]).read_bytes(), threads={threads})\n"

@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from intaglio.workshop.complexity import DECODING, ENCODING, macs_per_pixel
+from intaglio.workshop.hyper import COARSE
 from intaglio.workshop.integer import IntegerConv
-from intaglio.workshop.models.photo import COARSE, Photo, PhotoConfig
+from intaglio.workshop.models.photo import Photo, PhotoConfig
 
 
 @pytest.fixture(scope="module")

@@ -17,15 +17,15 @@ import torch
 import runtimes
 from intaglio.bundle import Model, Window, read_model_file
 from intaglio.coders import Decode, Encode
-from intaglio.integer import CONTEXT, HYPER
+from intaglio.integer import HYPER
 from intaglio.modelfile import ModelFile
 from intaglio.quality import quality_to_rate
 from intaglio.traversal import latents
-from intaglio.workshop.models.photo import Photo
+from intaglio.workshop.models.base import Model as TorchModel
 from runtimes import LEVELS, Parts, Slice, TorchParts
 
 RATES_TRIED = [quality_to_rate(quality) for quality in (1, 30, 70, 100)]
-Twins = tuple[Model, Photo]
+Twins = tuple[Model, TorchModel]
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def twins() -> Twins:
 def wanted(twins: Twins, photo: np.ndarray) -> dict[int, list[Slice]]:
     """By rate, the slices of the photograph as ONNX Runtime encodes it with one thread."""
     model = twins[0]
-    return {rate: runtimes.encoded(model, photo, rate, model.latent) for rate in RATES_TRIED}
+    return {rate: runtimes.encoded(model, photo, rate, model.layout) for rate in RATES_TRIED}
 
 
 @pytest.fixture
@@ -52,14 +52,14 @@ def threads() -> Any:
 def agrees(net: Any, model: Model, wanted: dict[int, list[Slice]]) -> None:
     """Holds a net against the slices; what it decodes from bytes must be right, too."""
     for rate, slices in wanted.items():
-        found, y_hat = runtimes.decoded(net, slices, rate, model.latent)
-        assert len(found) == 1 + len(CONTEXT)
+        found, y_hat = runtimes.decoded(net, slices, rate, model.layout)
+        assert len(found) == 1 + model.layout.steps
         assert runtimes.differences(slices, found) == 0, f"rate {rate}"
         assert runtimes.digest(found) == runtimes.digest(slices)
-        encoder = Encode(model.latent, model.tables)
+        encoder = Encode(model.layout, model.tables)
         for each in slices:
             encoder._code(each.symbols, each.rows)
-        coder = Decode(model.latent, model.tables, encoder.finish(), (4, 4))
+        coder = Decode(model.layout, model.tables, encoder.finish(), (4, 4))
         assert np.array_equal(latents(net, None, rate, coder), y_hat), f"rate {rate}"
         coder.finish()
 
@@ -110,7 +110,7 @@ def test_pytorch_with_transforms_in_bf16_agrees(twins: Twins, photo: np.ndarray)
     window = Window(photo, (0, 0, 16, 16))
     assert not np.array_equal(low.analysis(window, 99), model.analysis(window, 99))
     for rate in RATES_TRIED:
-        own = runtimes.encoded(low, photo, rate, model.latent)
+        own = runtimes.encoded(low, photo, rate, model.layout)
         agrees(model, model, {rate: own})
         agrees(low, model, {rate: own})
 
@@ -171,7 +171,7 @@ def test_the_comparison_sees_one_activation_that_is_off_by_one(twins: Twins, wan
     liveliest = int(side.var((1, 2)).argmax())  # the first of four outputs that make a channel of the side information
     nudged = Model(_nudged(twins[0].file, 4 * liveliest), threads=1)
     wrong = [
-        runtimes.differences(slices, runtimes.decoded(nudged, slices, rate, nudged.latent)[0])
+        runtimes.differences(slices, runtimes.decoded(nudged, slices, rate, nudged.layout)[0])
         for rate, slices in wanted.items()
     ]
     assert sum(wrong) > 0
@@ -189,8 +189,8 @@ def test_plain_float_is_not_safe(twins: Twins, photo: np.ndarray) -> None:
     one = _in_plain_float(twins, runtimes.on_onnxruntime)
     other = _in_plain_float(twins, runtimes.on_openvino)
     for rate in RATES_TRIED:
-        slices = runtimes.encoded(one, photo, rate, model.latent)
-        found, _ = runtimes.decoded(other, slices, rate, model.latent)  # type: ignore[arg-type]
+        slices = runtimes.encoded(one, photo, rate, model.layout)
+        found, _ = runtimes.decoded(other, slices, rate, model.layout)  # type: ignore[arg-type]
         apart = [np.abs(a.loc - b.loc).max() for a, b in zip(slices[1:], found[1:], strict=True)]  # type: ignore[operator]
         assert max(apart) > 0, f"rate {rate}"
-        assert runtimes.differences(slices, runtimes.decoded(one, slices, rate, model.latent)[0]) == 0  # type: ignore[arg-type]
+        assert runtimes.differences(slices, runtimes.decoded(one, slices, rate, model.layout)[0]) == 0  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ from intaglio.onnxgraph import OPERATORS
 from intaglio.quality import RATES
 from intaglio.scales import SCALES
 from intaglio.workshop import checkpoint, models, restore
-from intaglio.workshop.export import SMALL, export, graph_modules, integer_arrays, round_weights, to_onnx
+from intaglio.workshop.export import SMALL, export, graph_modules, round_weights, to_onnx
 from intaglio.workshop.models.photo import Photo
 from small_photo import WIDTHS, randomised
 
@@ -168,7 +168,7 @@ def test_float_weights_come_back_up_to_16_bits_and_integer_ones_as_they_were(tra
         else:
             assert torch.equal(restored[name], value), name
     other.load_state_dict(restored)
-    for name, again in integer_arrays(other).items():
+    for name, again in other.arrays().items():
         stored = file.arrays[name].astype(np.int64)
         assert np.abs(again - stored).max() <= (1 if name.endswith((".bias", "z_rows")) else 0), name
 
@@ -217,7 +217,7 @@ def test_large_weights_are_stored_in_16_bits(file: ModelFile) -> None:
 @pytest.mark.slow
 def test_exporting_again_gives_the_same_bytes(file: ModelFile) -> None:
     again = randomised(1)
-    for name, array in integer_arrays(again).items():
+    for name, array in again.arrays().items():
         assert np.array_equal(file.arrays[name], array), name
     round_weights(again)
     graphs = graph_modules(again)

@@ -17,6 +17,7 @@ from intaglio.bundle import Model, ReferenceModel, load_model
 from intaglio.container import Container, Header, read, write
 from intaglio.quality import RATES, quality_to_rate, rate_to_lmbda
 from intaglio.rans import Encoder
+from intaglio.traversal import Layout
 from rans_cases import outcome, tables_of
 
 PAGE = (Path(__file__).parent.parent / "docs" / "format.md").read_text(encoding="utf-8")
@@ -60,6 +61,12 @@ def documented_loop() -> Callable[[bytes, Any, Iterable[Sequence[int]]], Iterato
     names: dict[str, Any] = {"math": math, "require": require}
     exec(block("python", "def decode("), names)
     return names["decode"]
+
+
+def documented_parts() -> Callable[[str, int, int, int], list[tuple[int, int, int, int, int]]]:
+    names: dict[str, Any] = {}
+    exec(block("python", "def parts("), names)
+    return names["parts"]
 
 
 def documented_networks() -> dict[str, Any]:
@@ -150,6 +157,26 @@ def arrays_of(model: Model, network: str) -> dict[str, np.ndarray]:
     return {name.removeprefix(start): each for name, each in model.file.arrays.items() if name.startswith(start)}
 
 
+def places(model: Model, k: int) -> list[tuple[int, int, int, int, int]]:
+    """What the document says slice k of the model's y holds."""
+    return documented_parts()(model.layout.order, model.layout.slices, model.layout.channels, k)
+
+
+@pytest.mark.parametrize(
+    "layout", [Layout(16), Layout(16, "checkerboard"), Layout(16, "channels"), Layout(15, "channels", 5)], ids=str
+)
+def test_documented_slices_are_the_layouts(layout: Layout) -> None:
+    for k in range(layout.steps):
+        found = [
+            (slice(None), slice(first, last), slice(row, None, stride), slice(column, None, stride))
+            for first, last, row, column, stride in documented_parts()(layout.order, layout.slices, layout.channels, k)
+        ]
+        y = np.arange(layout.channels * 16).reshape(1, layout.channels, 4, 4)
+        wanted = layout.parts(k)
+        assert len(found) == len(wanted)
+        assert all(np.array_equal(y[one], y[other]) for one, other in zip(found, wanted, strict=True))
+
+
 @pytest.mark.parametrize("grid", [(1, 1), (2, 3)])
 def test_documented_networks_are_the_reference(grid: tuple[int, int], model: Model, seed: int) -> None:
     rng, slow, program = np.random.default_rng(seed), ReferenceModel(model), documented_networks()
@@ -158,10 +185,11 @@ def test_documented_networks_are_the_reference(grid: tuple[int, int], model: Mod
     side = program["hyper_synthesis"](arrays_of(model, "hyper_synthesis"), rate, z)
     assert np.array_equal(slow.hyper_synthesis(z[None].astype(np.float32), rate)[0], side), f"seed {seed}"
     assert np.ptp(side) > 3
-    wide = rng.standard_normal((model.latent, *side.shape[1:])) * 2.0 ** rng.integers(0, 24, (model.latent, 1, 1))
+    latent = model.layout.channels
+    wide = rng.standard_normal((latent, *side.shape[1:])) * 2.0 ** rng.integers(0, 24, (latent, 1, 1))
     y = (np.rint(16 * wide) / 16).astype(np.float32)
     for k, step in enumerate(slow.context_steps):
-        means, tables = program["context"](arrays_of(model, f"context_{k}"), k, rate, side, y)
+        means, tables = program["context"](arrays_of(model, f"context_{k}"), places(model, k), rate, side, y)
         loc, index = step(side[None].astype(np.float32), y[None], rate)
         assert np.array_equal(16 * loc[0], means), f"seed {seed}"
         assert np.array_equal(index[0], tables), f"seed {seed}"
@@ -185,17 +213,15 @@ def documented_latents(data: bytes, model: Model) -> np.ndarray:
     height, width = (-(-side // 64) for side in (coded.header.height, coded.header.width))
     z_tables = np.repeat(arrays["z_rows"][rate], height * width)
     indexes: list[list[int]] = [z_tables.tolist()]
-    symbols = documented_loop()(payload, tables, (indexes[-1] for _ in range(5)))
+    symbols = documented_loop()(payload, tables, (indexes[-1] for _ in range(1 + model.layout.steps)))
     z = np.array(next(symbols)).reshape(-1, height, width)
     side = program["hyper_synthesis"](arrays_of(model, "hyper_synthesis"), rate, z)
-    y = np.zeros((model.latent, *side.shape[1:]), np.float32)
-    for k in range(4):
-        means, rows = program["context"](arrays_of(model, f"context_{k}"), k, rate, side, y)
+    y = np.zeros((model.layout.channels, *side.shape[1:]), np.float32)
+    for k in range(model.layout.steps):
+        means, rows = program["context"](arrays_of(model, f"context_{k}"), places(model, k), rate, side, y)
         indexes.append(rows.ravel().tolist())
         found = np.array(next(symbols)).reshape(means.shape).astype(np.float32) + (means / 16).astype(np.float32)
-        part = model.latent // 4
-        for group in range(4):
-            row, column = divmod(group ^ k, 2)
-            y[group * part : (group + 1) * part, row::2, column::2] = found[group * part : (group + 1) * part]
+        for first, last, row, column, stride in places(model, k):
+            y[first:last, row::stride, column::stride], found = found[: last - first], found[last - first :]
     assert next(symbols, None) is None
     return y

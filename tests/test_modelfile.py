@@ -22,30 +22,9 @@ from intaglio.container import Container
 from intaglio.errors import ArgumentError, ModelError
 from intaglio.modelfile import DECODING_GRAPHS, ENCODING_GRAPHS, ModelFile
 from intaglio.onnxgraph import check_graph
-from intaglio.rans import Tables
+from tiny_model import PLAIN, onnx_of, returns, tiny_file
 
 Edit = Callable[[onnx.ModelProto], Any]
-
-
-def _onnx(nodes: list[onnx.NodeProto], outputs: list[str], weights: dict[str, np.ndarray] | None = None) -> bytes:
-    initializers = [numpy_helper.from_array(array, name) for name, array in (weights or {}).items()]
-    values = [helper.make_empty_tensor_value_info(name) for name in outputs]
-    graph = helper.make_graph(nodes, "g", [], values, initializers)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-    return model.SerializeToString()
-
-
-def _returns(*arrays: np.ndarray) -> bytes:
-    """A graph without inputs that returns these arrays."""
-    names = [f"out{number}" for number in range(len(arrays))]
-    nodes = [
-        helper.make_node("Constant", [], [name], value=numpy_helper.from_array(array))
-        for name, array in zip(names, arrays, strict=True)
-    ]
-    return _onnx(nodes, names)
-
-
-PLAIN = _onnx([helper.make_node("Relu", ["w"], ["out"])], ["out"], {"w": np.ones(3, np.float32)})
 
 
 def _refused(call: Callable[[], Any]) -> str:
@@ -59,15 +38,7 @@ def _refused(call: Callable[[], Any]) -> str:
 
 @pytest.fixture(scope="module")
 def tiny() -> ModelFile:
-    """A model file of small graphs, whose tables and configuration are right."""
-    tables = {f"tables.{name}": array for name, array in Tables.from_gaussian_scales([0.2, 1.0]).to_arrays().items()}
-    return ModelFile(
-        name="tiny",
-        graphs=dict.fromkeys(ENCODING_GRAPHS + DECODING_GRAPHS, PLAIN),
-        arrays={**tables, "z_rows": np.zeros((199, 4), np.uint8)},
-        config={"latent": 8, "halo": 2},
-        record={"steps": 3},
-    )
+    return tiny_file()
 
 
 @pytest.fixture(scope="module")
@@ -285,51 +256,6 @@ def test_damaged_onnx_is_refused_or_known_operators_only(rng: np.random.Generato
     assert refused > 200, f"seed {seed}"
 
 
-def _with_array(name: str, array: np.ndarray | None) -> Callable[[ModelFile], ModelFile]:
-    def edit(model: ModelFile) -> ModelFile:
-        arrays = {key: value for key, value in model.arrays.items() if key != name}
-        return replace(model, arrays=arrays if array is None else {**arrays, name: array})
-
-    return edit
-
-
-def _with_config(**values: Any) -> Callable[[ModelFile], ModelFile]:
-    return lambda model: replace(model, config={**model.config, **values})
-
-
-ARRAYS = {
-    "tables.first": (None, np.zeros(1, np.int32), np.zeros(2, np.uint8), np.zeros((2, 1), np.int32)),
-    "tables.sizes": (None, np.zeros(2, np.int32), np.full(2, 2**31 - 1, np.int32), np.zeros(0, np.int32)),
-    "tables.frequencies": (None, np.ones(9, np.uint16), np.zeros(0, np.uint16), np.ones(9, np.float32)),
-    "z_rows": (
-        None,
-        np.zeros((198, 4), np.uint8),
-        np.zeros(199, np.uint8),
-        np.zeros((199, 0), np.uint8),
-        np.full((199, 4), 2, np.uint8),
-        np.full((199, 4), -1, np.int32),
-        np.zeros((199, 4), np.float32),
-    ),
-}
-CONFIGS = [{"latent": value} for value in (None, "x", 0, -4, 6, 8.0, True, float("inf"), 10**9, [8])]
-CONFIGS += [{"halo": value} for value in (None, "x", -1, 1.5, float("nan"), 10**9)]
-
-
-@pytest.mark.parametrize(
-    "edit",
-    [_with_array(name, array) for name, arrays in ARRAYS.items() for array in arrays]
-    + [_with_config(**values) for values in CONFIGS]
-    + [lambda model: replace(model, config={})],
-)
-def test_tables_and_configuration_that_do_not_fit_are_refused(
-    tiny: ModelFile, edit: Callable[[ModelFile], ModelFile]
-) -> None:
-    assert Model(tiny).latent == 8
-    wrong = edit(tiny)
-    with pytest.raises(ModelError, match="does not fit together"):
-        Model(modelfile.read(modelfile.write(wrong)))
-
-
 RIGHT = {  # what each graph of `tiny` returns for 64 x 64 pixels
     "analysis": np.zeros((1, 8, 4, 4), np.float32),
     "hyper_analysis": np.zeros((1, 4, 1, 1), np.float32),
@@ -357,7 +283,7 @@ def test_a_graph_that_returns_what_it_should_not_is_an_error(tiny: ModelFile, gr
     right = RIGHT[graph]
 
     def model(*outputs: np.ndarray) -> Model:
-        return Model(replace(tiny, graphs={**tiny.graphs, graph: _returns(*outputs)}))
+        return Model(replace(tiny, graphs={**tiny.graphs, graph: returns(*outputs)}))
 
     assert _call(model(right), graph) is not None
     for kind, change in WRONG.items():
@@ -373,7 +299,7 @@ def test_a_graph_that_returns_what_it_should_not_is_an_error(tiny: ModelFile, gr
 
 def test_decoding_with_a_hostile_model_ends_in_an_error(shipped: ModelFile) -> None:
     honest = container.read(intaglio.encode(np.full((5, 7, 3), 99, np.uint8), 10))
-    unknown_input = _onnx([helper.make_node("Relu", ["nothing"], ["out"])], ["out"])
+    unknown_input = onnx_of([helper.make_node("Relu", ["nothing"], ["out"])], ["out"])
     for graph in DECODING_GRAPHS:
         for bad in (PLAIN, unknown_input):
             model = Model(replace(shipped, graphs={**shipped.graphs, graph: bad}))

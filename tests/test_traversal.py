@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from intaglio.coders import Decode, Encode, Floats, Round, place, take
-from intaglio.errors import FormatError
+from intaglio.errors import ArgumentError, FormatError
 from intaglio.rans import Tables
 from intaglio.scales import SCALES, scale_grid
-from intaglio.traversal import GROUPS, latents, subset
-from intaglio.workshop.coders import Noise
+from intaglio.traversal import GROUPS, Layout, latents
+from intaglio.workshop.coders import Mixed
 from intaglio.workshop.coders import Round as TorchRound
 
 LATENT, HYPER, PATCH = 16, 4, 16
+QUAD = Layout(LATENT)
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +37,8 @@ class StandIn:
         self.forward = self.rng.normal(size=(LATENT, 3 * PATCH * PATCH)).astype(np.float32)
         self.forward *= np.geomspace(1.0, 0.01, LATENT, dtype=np.float32)[:, None]
         self.mix = (0.2 * self.rng.normal(size=(GROUPS, LATENT, LATENT + HYPER))).astype(np.float32)
+
+    layout, has_hyper = QUAD, True
 
     def analysis(self, x: Floats, rate: int) -> Floats:
         _, _, height, width = x.shape
@@ -64,7 +68,7 @@ class StandIn:
             mixed = np.einsum("oc,bchw->bohw", self.mix[number], known)
             loc = np.floor(mixed * np.float32(16) + np.float32(0.5)) / np.float32(16)
             index = np.clip(np.floor(20 + 4 * side.sum(1, keepdims=True) - np.abs(mixed)), 0, SCALES - 1)
-            return take(loc.astype(np.float32), number), take(index, number)
+            return take(loc.astype(np.float32), QUAD, number), take(index, QUAD, number)
 
         return step
 
@@ -79,35 +83,72 @@ def picture(rng: np.random.Generator) -> Floats:
     return rng.normal(size=(1, 3, 256, 384)).astype(np.float32)
 
 
-@pytest.mark.parametrize("shape", [(1, 4, 2, 2), (2, 16, 4, 6), (1, 320, 8, 4)])
-def test_the_four_steps_partition_y(shape: tuple[int, int, int, int]) -> None:
-    count = np.zeros(shape, int)
-    for step in range(GROUPS):
-        seen = np.zeros(shape, int)
-        for part in subset(shape[1], step):
+LAYOUTS = [QUAD, Layout(16, "checkerboard"), Layout(16, "channels"), Layout(16, "channels", 4)]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+def test_the_steps_partition_y(layout: Layout) -> None:
+    count = np.zeros((2, 16, 4, 8), int)
+    for step in range(layout.steps):
+        assert (count[:, : layout.seen(step)].any((0, 2, 3))).all()
+        assert not count[:, layout.seen(step) :].any()
+        seen = np.zeros_like(count)
+        for part, width in zip(layout.parts(step), layout.widths(step), strict=True):
             seen[part] += 1
-        assert seen.sum() * GROUPS == seen.size
-        assert (seen.reshape(shape[0], GROUPS, -1).sum(2) * GROUPS == seen[0, : shape[1] // GROUPS].size).all()
+            assert seen[part].shape[1] == width
+        assert seen.sum() * layout.steps == seen.size
         count += seen
     assert (count == 1).all()
 
 
-def test_place_puts_back_what_take_took(rng: np.random.Generator, seed: int) -> None:
+def test_the_four_steps_code_every_group_once_in_every_place_of_a_cell() -> None:
+    order = np.zeros((1, 16, 2, 2), int)
+    for step in range(4):
+        for part in QUAD.parts(step):
+            order[part] = step
+    assert order[0, ::4].reshape(4, 4).tolist() == [[0, 1, 2, 3], [1, 0, 3, 2], [2, 3, 0, 1], [3, 2, 1, 0]]
+
+
+def test_a_checkerboards_first_step_codes_the_even_diagonal() -> None:
+    order = np.zeros((1, 16, 4, 4), int)
+    for part in Layout(16, "checkerboard").parts(1):
+        order[part] = 1
+    assert np.array_equal(order[0, 5], np.add.outer(np.arange(4), np.arange(4)) % 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        ((16, "spiral"), "order is 'spiral'"),
+        ((18,), "18 latent channels"),
+        ((16, "channels", 5), "16 latent channels"),
+        ((0, "channels"), "0 latent channels"),
+        ((16, "channels", 0), "slices is 0"),
+        ((16, "quad", 4), "slices is 4"),
+    ],
+)
+def test_a_layout_that_cannot_be_is_refused(arguments: tuple[Any, ...], fault: str) -> None:
+    with pytest.raises(ArgumentError, match=fault):
+        Layout(*arguments)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+def test_place_puts_back_what_take_took(layout: Layout, rng: np.random.Generator, seed: int) -> None:
     y = rng.normal(size=(2, 16, 6, 4)).astype(np.float32)
     copy = np.zeros_like(y)
-    for step in range(GROUPS):
-        part = take(y, step)
-        assert part.shape == (2, 16, 3, 2)
-        place(copy, part, step)
+    for step in range(layout.steps):
+        place(copy, take(y, layout, step), layout, step)
     assert np.array_equal(copy, y), f"seed {seed}"
 
 
-def test_the_coders_of_both_worlds_agree(rng: np.random.Generator, tables: Tables, seed: int) -> None:
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+def test_the_coders_of_both_worlds_agree(layout: Layout, rng: np.random.Generator, tables: Tables, seed: int) -> None:
     y = rng.normal(0, 9, size=(1, 16, 6, 4)).astype(np.float32)
-    numpy_coder, torch_coder = Round(16, tables), TorchRound(16)
+    numpy_coder, torch_coder = Round(layout, tables), TorchRound(layout)
     numpy_hat, torch_hat = np.zeros_like(y), torch.zeros(y.shape)
-    for step in range(GROUPS):
-        loc = (np.round(rng.normal(size=(1, 16, 3, 2)) * 16) / 16).astype(np.float32)
+    for step in range(layout.steps):
+        shape = take(y, layout, step).shape
+        loc = (np.round(rng.normal(size=shape) * 16) / 16).astype(np.float32)
         index = rng.integers(40, 50, size=loc.shape).astype(np.float32)
         params = torch.from_numpy(loc), torch.from_numpy(index)
         numpy_hat = numpy_coder.gaussian(y, numpy_hat, (loc, index), step)
@@ -122,9 +163,9 @@ def test_the_coders_of_both_worlds_agree(rng: np.random.Generator, tables: Table
 
 def test_training_hands_on_rounded_latents_and_charges_noisy_ones(rng: np.random.Generator, seed: int) -> None:
     y = torch.from_numpy(rng.normal(0, 9, size=(2, 16, 6, 4)).astype(np.float32)).requires_grad_()
-    noise, rounding = Noise(16), TorchRound(16)
+    noise, rounding = Mixed(QUAD), TorchRound(QUAD)
     params = torch.zeros(2, 16, 3, 2), torch.full((2, 16, 3, 2), 40.0)
-    empty = noise.empty_y(torch.zeros(2, 5, 6, 4))
+    empty = noise.empty_y(y)
     y_hat = noise.gaussian(y, empty, params, 0)
     assert torch.equal(y_hat.detach(), rounding.gaussian(y, empty, params, 0).detach()), f"seed {seed}"
     assert not empty.any()
@@ -141,7 +182,7 @@ def test_training_hands_on_rounded_latents_and_charges_noisy_ones(rng: np.random
 def test_written_bytes_are_the_estimated_bits(
     rate: int, net: StandIn, picture: Floats, tables: Tables, seed: int
 ) -> None:
-    estimate, encoder = Round(LATENT, tables), Encode(LATENT, tables)
+    estimate, encoder = Round(QUAD, tables), Encode(QUAD, tables)
     rounded, encoded = (latents(net, picture, rate, coder) for coder in (estimate, encoder))
     payload = encoder.finish()
     assert np.array_equal(rounded, encoded), f"seed {seed}"
@@ -156,10 +197,10 @@ def test_written_bytes_are_the_estimated_bits(
 def test_what_is_decoded_is_what_was_encoded(
     rate: int, net: StandIn, picture: Floats, tables: Tables, seed: int
 ) -> None:
-    encoder = Encode(LATENT, tables)
+    encoder = Encode(QUAD, tables)
     encoded = latents(net, picture, rate, encoder)
     payload = encoder.finish()
-    decoder = Decode(LATENT, tables, payload, (4, 6))
+    decoder = Decode(QUAD, tables, payload, (4, 6))
     decoded = latents(net, None, rate, decoder)
     decoder.finish()
     assert decoded.dtype == encoded.dtype == np.float32
@@ -171,7 +212,7 @@ def test_what_is_decoded_is_what_was_encoded(
 def test_the_stand_ins_context_depends_on_what_was_decoded(
     net: StandIn, picture: Floats, tables: Tables, seed: int
 ) -> None:
-    encoder = Encode(LATENT, tables)
+    encoder = Encode(QUAD, tables)
     y_hat = latents(net, picture, 100, encoder)
     side = np.ones((1, HYPER, *y_hat.shape[2:]), np.float32)
     blind, seeing = (net.context_steps[1](side, known, 100) for known in (np.zeros_like(y_hat), y_hat))
@@ -180,12 +221,12 @@ def test_the_stand_ins_context_depends_on_what_was_decoded(
 
 
 def test_a_payload_of_another_length_is_refused(net: StandIn, picture: Floats, tables: Tables, seed: int) -> None:
-    encoder = Encode(LATENT, tables)
+    encoder = Encode(QUAD, tables)
     latents(net, picture, 60, encoder)
     payload = encoder.finish()
 
     def decode(data: bytes) -> None:
-        decoder = Decode(LATENT, tables, data, (4, 6))
+        decoder = Decode(QUAD, tables, data, (4, 6))
         latents(net, None, 60, decoder)
         decoder.finish()
 

@@ -41,7 +41,7 @@ def altered(model: Model, name: str, change: Callable[[dict[str, np.ndarray]], N
     """The model whose fast path runs another network than its file holds."""
     arrays = {key: array.copy() for key, array in model.file.arrays.items()}
     change(arrays)
-    network: Network = from_arrays(name, arrays)
+    network: Network = from_arrays(name, arrays, model.layout)
     file = model.file
     graphs = {**file.graphs, name: to_onnx(network)}
     return Model(ModelFile(file.name, graphs, file.arrays, file.config, file.record), 1)
@@ -57,7 +57,7 @@ def test_a_picture_is_exact_with_the_shipped_model(data: bytes) -> None:
 def test_several_tiles_are_exact(tiled: bytes, model: Model) -> None:
     found = verify.verify(tiled, model)
     assert found.exact
-    z, y = model.z_rows(0).shape[1], model.latent * 16
+    z, y = model.z_rows(0).shape[1], model.layout.channels * 16
     assert found.symbols == 6 * (z + y)
 
 
@@ -92,7 +92,7 @@ def test_the_digest_is_that_of_the_format_document(tiled: bytes, model: Model) -
 
     coded = container.read(tiled)
     for payload in coded.payloads:
-        latents(model, None, coded.header.rate, Told(model.latent, model.tables, payload, (1, 1)))
+        latents(model, None, coded.header.rate, Told(model.layout, model.tables, payload, (1, 1)))
     assert hashlib.sha256(b"".join(parts)).hexdigest() == verify.verify(tiled, model).digest
 
 

@@ -9,39 +9,35 @@ import pytest
 import torch
 
 from intaglio.errors import ArgumentError
-from intaglio.integer import CONTEXT, HYPER, LOC_STEPS, Network, Reference
+from intaglio.integer import HYPER, LOC_STEPS, Network, Reference, step_names
 from intaglio.quality import RATES
-from intaglio.traversal import latents
+from intaglio.traversal import Layout, latents
 from intaglio.workshop import models
 from intaglio.workshop.coders import Hard, Noise
-from intaglio.workshop.export import integer_arrays
+from intaglio.workshop.hyper import ContextStep, HyperSynthesis
 from intaglio.workshop.integer import IntegerConv, Placed, freeze, thaw
 from intaglio.workshop.layers import RateTable
-from intaglio.workshop.models.photo import ContextStep, HyperSynthesis, Photo
+from intaglio.workshop.models.photo import Photo
 from small_photo import WIDTHS, randomised
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 Part = HyperSynthesis | ContextStep
-
-
-def parts(model: Photo) -> dict[str, Part]:
-    """The integer networks by name."""
-    return dict(zip((HYPER, *CONTEXT), (model.hyper_synthesis, *model.context_steps), strict=True))
+NETWORKS = (HYPER, *step_names(Layout(WIDTHS["latent"])))
 
 
 def placed(model: Photo) -> Iterator[tuple[str, Placed]]:
     """Every layer with its name."""
-    for name, part in parts(model).items():
+    for name, part in model.networks().items():
         for key, layer in part.placed().items():
             yield f"{name}.{key}", layer
 
 
-@pytest.mark.parametrize("name", [HYPER, *CONTEXT])
+@pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("grid", [(1, 1), (2, 3)], ids=str)
 @torch.no_grad()
 def test_what_is_trained_is_what_is_frozen(name: str, grid: tuple[int, int], seed: int) -> None:
     model, rng = randomised(seed % 1000), np.random.default_rng(seed)
-    part, height, width = parts(model)[name], 4 * grid[0], 4 * grid[1]
+    part, height, width = model.networks()[name], 4 * grid[0], 4 * grid[1]
     network: Network = part.frozen()
     reference = Reference(network)
     for rate in (0, 50, 100, 198):
@@ -79,7 +75,7 @@ def test_integer_networks_stay_in_float32_whatever_the_caller_asks_for() -> None
 
 def test_freezing_what_was_thawed_gives_the_same_weights_and_shifts(seed: int) -> None:
     model, other = randomised(seed % 1000), randomised(seed % 1000 + 1)
-    first = integer_arrays(model)
+    first = model.arrays()
     for (name, source), (_, target) in zip(placed(model), placed(other), strict=True):
         layer = freeze(source)
         thaw(layer, target)
@@ -87,7 +83,7 @@ def test_freezing_what_was_thawed_gives_the_same_weights_and_shifts(seed: int) -
         assert np.array_equal(again.weight, layer.weight), f"{name}, seed {seed}"
         assert np.array_equal(again.shift, layer.shift), f"{name}, seed {seed}"
         assert np.abs(again.bias.astype(np.int64) - layer.bias).max() <= 1, f"{name}, seed {seed}"
-    second = integer_arrays(other)
+    second = other.arrays()
     assert any(not np.array_equal(first[name], array) for name, array in second.items() if name.endswith(".bias"))
 
 
@@ -116,7 +112,7 @@ def test_a_model_whose_weights_have_hardly_begun_can_be_frozen() -> None:
         with torch.no_grad():
             for _, layer in placed(model):
                 layer.conv.weight.uniform_(-spread, spread)
-        assert integer_arrays(model)["context_0.head_0.weight"].dtype == np.int8
+        assert model.arrays()["context_0.head_0.weight"].dtype == np.int8
 
 
 def test_tables_over_the_rate_come_out_alike_on_every_machine(rng: np.random.Generator, seed: int) -> None:
@@ -138,7 +134,7 @@ def test_tables_over_the_rate_come_out_alike_on_every_machine(rng: np.random.Gen
 def test_gradients_reach_every_parameter(coder: type[Noise] | type[Hard]) -> None:
     model = randomised(7).train()
     x, rate = torch.rand(4, 3, 128, 128), torch.tensor([3, 70, 130, 195])
-    seen = coder(model.config.latent)
+    seen = coder(model.layout)
     y_hat = latents(model, x, rate, seen)  # type: ignore[arg-type]
     assert isinstance(seen.bits, torch.Tensor)
     (seen.bits.sum() / 4096 + 100 * (model.synthesis(y_hat, rate) - x).square().sum()).backward()
@@ -154,7 +150,7 @@ def test_quantised_weights_follow_the_optimiser(seed: int) -> None:
     optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
     for number in range(3):
         x, rate = torch.rand(2, 3, 64, 64), torch.tensor([40 + number, 150])
-        coder = Noise(model.config.latent)
+        coder = Noise(model.layout)
         latents(model, x, rate, coder)  # type: ignore[arg-type]
         assert isinstance(coder.bits, torch.Tensor)
         optimiser.zero_grad()
@@ -173,8 +169,8 @@ def test_a_bias_that_leaves_the_proof_is_named_by_its_channel() -> None:
         for head in step.heads:
             assert isinstance(head, IntegerConv)
             torch.nn.init.normal_(head.weight, 0.0, 0.1)
-    assert integer_arrays(model)["context_1.head_2.shift"].shape == (RATES, WIDTHS["latent"] // 2)
+    assert model.arrays()["context_1.head_2.shift"].shape == (RATES, WIDTHS["latent"] // 2)
     with torch.no_grad():
         model.context_steps[1].second.bias.anchors[5, 3] = 1e6
     with pytest.raises(ArgumentError, match=r"context_1 .*layer second, channel 3: sums may reach"):
-        integer_arrays(model)
+        model.arrays()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numbers
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,17 +20,17 @@ from numpy.typing import NDArray
 
 from intaglio import modelfile
 from intaglio.errors import ArgumentError, IntaglioError, ModelError
-from intaglio.integer import CONTEXT, HYPER, LEVELS, Network, Reference, from_arrays, to_onnx
-from intaglio.modelfile import ModelFile
-from intaglio.quality import RATES
+from intaglio.integer import HYPER, LEVELS, LOC_STEPS, Network, Reference, from_arrays, step_names, to_onnx
+from intaglio.modelfile import WITHOUT_HYPERPRIOR, ModelFile
+from intaglio.quality import MAX_RATE, RATES
 from intaglio.rans import Tables
-from intaglio.traversal import GROUPS
+from intaglio.traversal import HYPER_SCALE, Layout
 
 Floats = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
+Steps = Sequence[Callable[[Any, Floats, int], tuple[Floats, NDArray[np.uint8]]]]
 LATENT_SCALE = 16  # pixels per latent
-HYPER_SCALE = 4  # latents per hyper-latent
-MAX_COUNT = 4096  # latent channels, or latents of halo, of any model of ours
+MAX_COUNT = 4096  # latent channels, slices of them, or latents of halo, of any model of ours
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,14 @@ class Model:
             self.tables = Tables.from_arrays(
                 {key: _native_order(file.arrays[f"tables.{key}"]) for key in ("first", "sizes", "frequencies")}
             )
-            self._z_rows = _checked_rows(file.arrays["z_rows"], len(self.tables))
-            self.latent = _count(file.config["latent"], 1)
+            self.layout = _layout(file.config)
             self.halo = _count(file.config["halo"], 0)
-            if self.latent % GROUPS:
-                raise ValueError(f"{self.latent} latent channels do not make {GROUPS} groups")
+            self.fixed_rate = _count(file.config["rate"], 0, MAX_RATE) if "rate" in file.config else None
+            self.has_hyper = WITHOUT_HYPERPRIOR not in file.arrays
+            if self.has_hyper:
+                self._z_rows = _checked_rows(file.arrays["z_rows"], len(self.tables))
+            else:
+                self._prior = _Prior.of(file.arrays, self.layout, len(self.tables))
         except KeyError as error:
             raise ModelError(f"model {file.name!r} does not fit together: it has no {error}") from None
         except (TypeError, ValueError, IntaglioError) as error:
@@ -99,17 +102,14 @@ class Model:
         return found
 
     def network(self, name: str) -> Network:
-        """One of the integer networks, `hyper_synthesis` or `context_0` .. `context_3`. Raises ModelError."""
+        """One of the integer networks, `hyper_synthesis` or `context_0`, .. Raises ModelError."""
         arrays = {key: value for key, value in self.file.arrays.items() if key.startswith(f"{name}.")}
-        network = from_arrays(name, {key: _native_order(value) for key, value in arrays.items()})
-        if name != HYPER and network.latent != self.latent:
-            raise ModelError(f"model {self.name!r} does not fit together: {name} is for {network.latent} channels")
-        return network
+        return from_arrays(name, {key: _native_order(value) for key, value in arrays.items()}, self.layout)
 
     def analysis(self, x: Window, rate: int) -> Floats:
         """Picture to y, float32 (1, M, h, w)."""
         grid = x.pixels.shape[0] // LATENT_SCALE, x.pixels.shape[1] // LATENT_SCALE
-        output = Output(np.float32, (1, self.latent, *grid))
+        output = Output(np.float32, (1, self.layout.channels, *grid))
         (y,) = self.run("analysis", {"pixels": x.pixels[None], "rate": _rate(rate)}, output)
         top, left, height, width = x.keep
         return np.ascontiguousarray(y[:, :, top : top + height, left : left + width])
@@ -130,9 +130,11 @@ class Model:
         return self.run("hyper_synthesis", {"z_hat": z_hat, "rate": _rate(rate)}, output)[0]
 
     @property
-    def context_steps(self) -> Sequence[Callable[[Floats, Floats, int], tuple[Floats, NDArray[np.uint8]]]]:
-        """The context steps: (side, y_hat, rate) to loc, float32, and index, uint8, each (1, M, h/2, w/2)."""
-        return [_Step(self, name) for name in CONTEXT]
+    def context_steps(self) -> Steps:
+        """The context steps: (side, y_hat, rate) to loc, float32, and index, uint8, of the step's slice of y."""
+        if not self.has_hyper:
+            return [self._prior]
+        return [_Step(self, name, number) for number, name in enumerate(step_names(self.layout))]
 
     def synthesis(self, y_hat: Floats, rate: int) -> Pixels:
         """y_hat (1, M, h, w) to pixels, uint8 (16h, 16w, 3)."""
@@ -144,12 +146,37 @@ class Model:
 class _Step:
     model: Model
     graph: str
+    number: int
 
     def __call__(self, side: Floats, y_hat: Floats, rate: int) -> tuple[Floats, NDArray[np.uint8]]:
-        shape = 1, self.model.latent, y_hat.shape[2] // 2, y_hat.shape[3] // 2
+        layout = self.model.layout
+        _, _, *grid = y_hat[layout.parts(self.number)[0]].shape
+        shape = 1, sum(layout.widths(self.number)), *grid
         outputs = Output(np.float32, shape), Output(np.uint8, shape, len(self.model.tables) - 1)
         loc, index = self.model.run(self.graph, {"side": side, "y_hat": y_hat, "rate": _rate(rate)}, *outputs)
         return loc, index
+
+
+@dataclass(frozen=True)
+class _Prior:
+    """The one step of a model without hyperprior: a mean and a table for each channel, (1,M,1,1)."""
+
+    loc: Floats
+    rows: NDArray[np.uint8]
+
+    @staticmethod
+    def of(arrays: Mapping[str, NDArray[Any]], layout: Layout, tables: int) -> _Prior:
+        loc, rows = arrays["y_loc"], arrays["y_rows"]
+        kinds = (loc.dtype.newbyteorder("="), rows.dtype, loc.shape, rows.shape)
+        if kinds != (np.int32, np.uint8, (layout.channels,), (layout.channels,)) or rows.max() >= tables:
+            raise ValueError(f"y_loc and y_rows are not int32 and uint8 ({layout.channels},), rows below {tables}")
+        if layout.steps != 1:
+            raise ValueError(f"y_rows knows one step, not {layout.steps}")
+        return _Prior((loc[:, None, None] / np.float32(LOC_STEPS)).astype(np.float32)[None], rows[None, :, None, None])
+
+    def __call__(self, side: None, y_hat: Floats, rate: int) -> tuple[Floats, NDArray[np.uint8]]:
+        loc, rows = (np.broadcast_to(each, y_hat.shape) for each in (self.loc, self.rows))
+        return np.ascontiguousarray(loc), np.ascontiguousarray(rows)
 
 
 class ReferenceModel:
@@ -157,17 +184,15 @@ class ReferenceModel:
 
     def __init__(self, model: Model) -> None:
         """Raises ModelError if the model's integer networks do not fit."""
-        self.latent, self.tables, self.z_rows = model.latent, model.tables, model.z_rows
-        self._hyper, self._steps = Reference(model.network(HYPER)), [Reference(model.network(each)) for each in CONTEXT]
+        self.layout, self.has_hyper, self.tables = model.layout, model.has_hyper, model.tables
+        self.z_rows, self.context_steps = model.z_rows, model.context_steps
+        if model.has_hyper:
+            self._hyper = Reference(model.network(HYPER))
+            self.context_steps = [Reference(model.network(each)).step for each in step_names(model.layout)]
 
     def hyper_synthesis(self, z_hat: Floats, rate: int) -> Floats:
         """As `Model.hyper_synthesis`."""
         return self._hyper.hyper_synthesis(z_hat, rate)
-
-    @property
-    def context_steps(self) -> Sequence[Callable[[Floats, Floats, int], tuple[Floats, NDArray[np.uint8]]]]:
-        """As `Model.context_steps`."""
-        return [each.step for each in self._steps]
 
 
 def _fits(found: Any, wanted: Output) -> bool:
@@ -187,10 +212,15 @@ def _checked_rows(rows: NDArray[Any], tables: int) -> NDArray[Any]:
     return rows
 
 
-def _count(value: object, least: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= MAX_COUNT:
-        raise ValueError(f"{value!r} is not a whole number from {least} to {MAX_COUNT}")
+def _count(value: object, least: int, most: int = MAX_COUNT) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise ValueError(f"{value!r} is not a whole number from {least} to {most}")
     return value
+
+
+def _layout(config: Mapping[str, Any]) -> Layout:
+    """`order` and `slices` are left out of the configuration where they are the default."""
+    return Layout(_count(config["latent"], 1), str(config.get("order", "quad")), _count(config.get("slices", 1), 1))
 
 
 def _rate(rate: int) -> NDArray[np.int64]:

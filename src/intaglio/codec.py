@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from intaglio import container, images
-from intaglio.bundle import HYPER_SCALE, LATENT_SCALE, Model, Window, load_model, model_for, shipped_models
+from intaglio.bundle import LATENT_SCALE, Model, Window, load_model, model_for, shipped_models
 from intaglio.coders import Decode, Encode, Floats, Round
 from intaglio.container import Container, Header, TileBox
-from intaglio.errors import ImageError, ModelError
-from intaglio.quality import quality_to_rate, rate_to_quality
-from intaglio.traversal import latents
+from intaglio.errors import ArgumentError, ImageError, ModelError
+from intaglio.quality import DEFAULT_QUALITY, quality_to_rate, rate_to_quality
+from intaglio.traversal import HYPER_SCALE, latents
 
 Pixels = NDArray[np.uint8]
 ModelName = str | os.PathLike[str] | Model
@@ -54,7 +54,7 @@ class Info:
 
 def encode(
     image: Image.Image | Pixels,
-    quality: float = 50,
+    quality: float | None = None,
     *,
     model: ModelName = "photo",
     threads: int | None = None,
@@ -63,17 +63,19 @@ def encode(
     """The picture as .itg bytes.
 
     image: a PIL image, or uint8 (H,W,3) RGB or (H,W) grey; what has to be converted first is said by a UserWarning.
-    quality: 1..100, rounded to halves. model: a shipped model's name, the path of a .itgm file, or a loaded model.
-    threads: for the networks, default all cores; a loaded model has its own. progress: called as the work on several
-    tiles goes on, never for a single one. Raises ArgumentError, ImageError, ModelError.
+    quality: 1..100, rounded to halves; by default 50, or the one that a model was trained for. model: a shipped model's
+    name, the path of a .itgm file, or a loaded model. threads: for the networks, default all cores; a loaded model has
+    its own. progress: called as the work on several tiles goes on, never for a single one. Raises ArgumentError,
+    ImageError, ModelError.
     """
-    rate = quality_to_rate(quality)
+    if quality is not None:
+        quality_to_rate(quality)  # a wrong one is told before there is work
     picture = images.from_image(image)
     for notice in picture.notices:
         warnings.warn(notice, stacklevel=2)
     pixels = picture.pixels
     runner = _model(model, threads)
-    header = header_for(pixels, rate, runner)
+    header = header_for(pixels, rate_for(quality, runner), runner)
     tiles = len(container.tile_grid(header))
     step = _Steps(progress if tiles > 1 else None, tiles)
     payloads = []
@@ -83,12 +85,12 @@ def encode(
     return container.write(Container(header, tuple(payloads)))
 
 
-def estimate(image: Image.Image | Pixels, quality: float = 50, *, model: ModelName = "photo") -> float:
+def estimate(image: Image.Image | Pixels, quality: float | None = None, *, model: ModelName = "photo") -> float:
     """Bits that the frozen tables charge for the picture's latents; arguments and errors as for `encode`."""
-    rate = quality_to_rate(quality)
     pixels = images.from_image(image).pixels
     runner = _model(model, None)
-    return sum(coder.bits for coder in walk_tiles(pixels, header_for(pixels, rate, runner), runner, Round))
+    header = header_for(pixels, rate_for(quality, runner), runner)
+    return sum(coder.bits for coder in walk_tiles(pixels, header, runner, Round))
 
 
 def decode(
@@ -164,6 +166,19 @@ def decoder(header: Header, model: ModelName | None, threads: int | None) -> Mod
     return given
 
 
+def rate_for(quality: float | None, model: Model) -> int:
+    """The rate step of a quality 1..100, or of None: what the model was trained for, if that is one quality, else 50.
+
+    Raises ArgumentError for what is no quality, or not the model's only one.
+    """
+    if model.fixed_rate is None:
+        return quality_to_rate(DEFAULT_QUALITY if quality is None else quality)
+    if quality is not None and quality_to_rate(quality) != model.fixed_rate:
+        only = rate_to_quality(model.fixed_rate)
+        raise ArgumentError(f"quality is {quality}; model {model.name!r} was trained for {only:g} alone: leave it out")
+    return model.fixed_rate
+
+
 def header_for(pixels: Pixels, rate: int, model: Model) -> Header:
     """The header of a file of these pixels, uint8 (H,W,3) or (H,W). Raises ImageError if they are too many."""
     height, width = pixels.shape[:2]
@@ -209,7 +224,7 @@ def walk_tiles(pixels: Pixels, header: Header, model: Model, kind: type[Given]) 
     """
     padded = _padded(images.to_rgb(pixels))
     for box in container.tile_grid(header):
-        coder = kind(model.latent, model.tables)
+        coder = kind(model.layout, model.tables)
         latents(model, _window(padded, box, model.halo), header.rate, coder)
         yield coder
 
@@ -247,10 +262,10 @@ class _Steps:
 def _decode_latents(coded: Container, boxes: tuple[TileBox, ...], model: Model, step: _Steps) -> Floats:
     """The tiles' latents side by side: entropy decoding looks into one tile at a time."""
     whole = TileBox(0, 0, coded.header.width, coded.header.height)
-    plane = np.empty((1, model.latent, *_latent_box(whole)[2:]), np.float32)
+    plane = np.empty((1, model.layout.channels, *_latent_box(whole)[2:]), np.float32)
     for box, payload in zip(boxes, coded.payloads, strict=True):
         top, left, height, width = _latent_box(box)
-        coder = Decode(model.latent, model.tables, payload, (height // HYPER_SCALE, width // HYPER_SCALE))
+        coder = Decode(model.layout, model.tables, payload, (height // HYPER_SCALE, width // HYPER_SCALE))
         plane[:, :, top : top + height, left : left + width] = latents(model, None, coded.header.rate, coder)
         coder.finish()
         step()

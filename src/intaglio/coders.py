@@ -12,21 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intaglio.rans import Decoder, Encoder, Tables
-from intaglio.traversal import GROUPS, Coder, subset
+from intaglio.traversal import HYPER_SCALE, Coder, Layout
 
 Floats = NDArray[np.float32]
 
 
-def take(y: Floats, step: int) -> Floats:
-    """The subset of y (B, M, H, W) that `step` codes, as (B, M, H/2, W/2)."""
-    return np.concatenate([y[part] for part in subset(y.shape[1], step)], axis=1)
+def take(y: Floats, layout: Layout, step: int) -> Floats:
+    """The slice of y (B, M, H, W) that `step` codes."""
+    return np.concatenate([y[part] for part in layout.parts(step)], axis=1)
 
 
-def place(y_hat: Floats, values: Floats, step: int) -> Floats:
-    """Writes `values` (B, M, H/2, W/2) to where `take` found them, in place; returns y_hat."""
-    size = y_hat.shape[1] // GROUPS
-    for group, part in enumerate(subset(y_hat.shape[1], step)):
-        y_hat[part] = values[:, group * size : (group + 1) * size]
+def place(y_hat: Floats, values: Floats, layout: Layout, step: int) -> Floats:
+    """Writes `values` to where `take` found them, in place; returns y_hat."""
+    start = 0
+    for part, width in zip(layout.parts(step), layout.widths(step), strict=True):
+        y_hat[part] = values[:, start : start + width]
+        start += width
     return y_hat
 
 
@@ -38,9 +39,9 @@ def quantise(values: Floats) -> NDArray[np.int32]:
 class Frozen(Coder[Floats]):
     """What the coders on frozen tables share; abstract."""
 
-    def __init__(self, channels: int) -> None:
-        """`channels`: M, the number of channels of y."""
-        self.channels = channels
+    def __init__(self, layout: Layout) -> None:
+        """`layout`: what each step codes."""
+        self.layout = layout
 
     @abstractmethod
     def _code(self, symbols: NDArray[np.int32] | None, rows: NDArray[np.uint8]) -> NDArray[np.int32]:
@@ -50,19 +51,19 @@ class Frozen(Coder[Floats]):
     def _z_grid(self, z: Floats | None) -> tuple[int, int]:
         """Height and width of z."""
 
-    def factorized(self, z: Floats | None, rows: Floats) -> Floats:
+    def factorized(self, z: Floats | None, rows: Any) -> Floats:
         height, width = self._z_grid(z)
         full = np.broadcast_to(rows.astype(np.uint8), (1, rows.shape[1], height, width))
         symbols = None if z is None else quantise(z)
         return self._code(symbols, np.ascontiguousarray(full)).astype(np.float32)
 
-    def empty_y(self, side: Floats) -> Floats:
-        return np.zeros((1, self.channels, side.shape[2], side.shape[3]), np.float32)
+    @abstractmethod
+    def empty_y(self, y: Floats | None) -> Floats: ...
 
     def gaussian(self, y: Floats | None, y_hat: Floats, params: tuple[Floats, Any], step: int) -> Floats:
         loc, index = params
-        symbols = None if y is None else quantise(take(y, step) - loc)
-        return place(y_hat, self._code(symbols, index.astype(np.uint8)).astype(np.float32) + loc, step)
+        symbols = None if y is None else quantise(take(y, self.layout, step) - loc)
+        return place(y_hat, self._code(symbols, index.astype(np.uint8)).astype(np.float32) + loc, self.layout, step)
 
 
 class _Given(Frozen):
@@ -72,12 +73,32 @@ class _Given(Frozen):
         assert z is not None
         return z.shape[2], z.shape[3]
 
+    def empty_y(self, y: Floats | None) -> Floats:
+        assert y is not None
+        return np.zeros_like(y)
+
+
+class Blind(Frozen):
+    """A coder that knows the latents' grid instead of the latents; abstract."""
+
+    def __init__(self, layout: Layout, z_grid: tuple[int, int]) -> None:
+        """`z_grid`: height and width of z, a quarter of y's, whether the model has a z or not."""
+        super().__init__(layout)
+        self._grid = z_grid
+
+    def _z_grid(self, z: Floats | None) -> tuple[int, int]:
+        return self._grid
+
+    def empty_y(self, y: Floats | None) -> Floats:
+        height, width = (HYPER_SCALE * side for side in self._grid)
+        return np.zeros((1, self.layout.channels, height, width), np.float32)
+
 
 class Round(_Given):
     """Rounds, and sums the bits that the frozen tables charge (`bits`, a float)."""
 
-    def __init__(self, channels: int, tables: Tables) -> None:
-        super().__init__(channels)
+    def __init__(self, layout: Layout, tables: Tables) -> None:
+        super().__init__(layout)
         self.tables, self.bits = tables, 0.0
 
     def _code(self, symbols: NDArray[np.int32] | None, rows: NDArray[np.uint8]) -> NDArray[np.int32]:
@@ -91,8 +112,8 @@ class Encode(_Given):
     end).
     """
 
-    def __init__(self, channels: int, tables: Tables) -> None:
-        super().__init__(channels)
+    def __init__(self, layout: Layout, tables: Tables) -> None:
+        super().__init__(layout)
         self._encoder = Encoder(tables)
 
     def _code(self, symbols: NDArray[np.int32] | None, rows: NDArray[np.uint8]) -> NDArray[np.int32]:
@@ -105,19 +126,15 @@ class Encode(_Given):
         return self._encoder.finish()
 
 
-class Decode(Frozen):
+class Decode(Blind):
     """Pulls the slices from a payload; `finish()` checks that it ended where and how it must (else FormatError)."""
 
-    def __init__(self, channels: int, tables: Tables, payload: bytes, z_grid: tuple[int, int]) -> None:
-        super().__init__(channels)
+    def __init__(self, layout: Layout, tables: Tables, payload: bytes, z_grid: tuple[int, int]) -> None:
+        super().__init__(layout, z_grid)
         self._decoder = Decoder(payload, tables)
-        self._grid = z_grid
 
     def _code(self, symbols: NDArray[np.int32] | None, rows: NDArray[np.uint8]) -> NDArray[np.int32]:
         return self._decoder.pull(rows)
-
-    def _z_grid(self, z: Floats | None) -> tuple[int, int]:
-        return self._grid
 
     def finish(self) -> None:
         """Raises FormatError if the payload is longer than its symbols or ends wrongly."""

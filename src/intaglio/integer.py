@@ -9,14 +9,14 @@ Weights are 8 bits wide, inputs 0..255 or -127..127; bias, int32, holds the half
 1/2 keeps every sum half a unit from where floor jumps, so that a float32 convolution, whose sums are exact below 2^24
 in any order, gives the integer answer, and one that errs by less than that half does too.
 
-A network is a few layers in a fixed arrangement, `hyper_synthesis` or `context_0` .. `context_3`, held as arrays
-`<network>.<layer>.weight | bias | shift` in the model file. `to_onnx` makes the graph that runs it; `Reference` is the
-same in slow NumPy, on 64-bit floats that are whole numbers.
+A network is a few layers in a fixed arrangement, `hyper_synthesis` or one of `context_0`, `context_1`, .., a step of the
+layout each, held as arrays `<network>.<layer>.weight | bias | shift` in the model file. `to_onnx` makes the graph that
+runs it; `Reference` is the same in slow NumPy, on 64-bit floats that are whole numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,7 @@ from intaglio.errors import ModelError
 from intaglio.onnxwriter import Graph
 from intaglio.quality import RATES
 from intaglio.scales import SCALES
-from intaglio.traversal import GROUPS, subset
+from intaglio.traversal import Index, Layout
 
 LEVELS = 255  # of an activation
 PLANE_LIMIT = 127  # of an input plane, either way
@@ -36,10 +36,8 @@ MAX_WIDTH = 1 << 13  # channels of a layer, of any network of ours
 MAX_SHIFT = 24  # more would leave nothing of any sum
 PLANE_EXPONENTS = (-16, 4)
 LOC_STEPS = 16  # means are multiples of 1/16
-HYPER, CONTEXT = "hyper_synthesis", tuple(f"context_{step}" for step in range(GROUPS))
+HYPER, _STEP = "hyper_synthesis", "context_"
 HYPER_LAYERS = ("first", "to_half", "to_full")
-HEADS = tuple(f"head_{group}" for group in range(GROUPS))
-STEP_LAYERS = ("first", "second", *HEADS)
 
 Ints = NDArray[np.float64]  # whole numbers
 _FLOAT32, _UINT8, _INT64 = 1, 2, 7  # TensorProto.DataType
@@ -72,21 +70,40 @@ class Planes:
 
 @dataclass(frozen=True)
 class Network:
-    """The layers of one network by name, and for a context step that sees y_hat its planes."""
+    """The layers of one network by name, for a context step that sees y_hat its planes, and the model's layout."""
 
     name: str
     layers: Mapping[str, Layer]
     planes: Planes | None
+    layout: Layout
 
     @property
-    def latent(self) -> int:
-        """M, for a context step."""
-        return GROUPS * _outputs(self) // 2
+    def step(self) -> int:
+        """The number of a context step."""
+        return int(self.name.removeprefix(_STEP))
+
+    def heads(self) -> Iterator[tuple[str, Index, int]]:
+        """For each head of a context step: its name, where its part of y lies, and how many channels that has."""
+        return zip(
+            head_names(self.layout, self.step), self.layout.parts(self.step), self.layout.widths(self.step), strict=True
+        )
 
 
-def layer_names(network: str) -> tuple[str, ...]:
+def step_names(layout: Layout) -> tuple[str, ...]:
+    """Names of the context steps' networks, in order."""
+    return tuple(f"{_STEP}{step}" for step in range(layout.steps))
+
+
+def head_names(layout: Layout, step: int) -> tuple[str, ...]:
+    """Names of a context step's last layers: one for each part of y that it codes."""
+    return tuple(f"head_{part}" for part in range(len(layout.parts(step))))
+
+
+def layer_names(network: str, layout: Layout) -> tuple[str, ...]:
     """Names of a network's layers, in order."""
-    return HYPER_LAYERS if network == HYPER else STEP_LAYERS
+    if network == HYPER:
+        return HYPER_LAYERS
+    return "first", "second", *head_names(layout, int(network.removeprefix(_STEP)))
 
 
 def to_arrays(network: Network) -> dict[str, NDArray[Any]]:
@@ -101,19 +118,19 @@ def to_arrays(network: Network) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def from_arrays(name: str, arrays: Mapping[str, NDArray[Any]]) -> Network:
+def from_arrays(name: str, arrays: Mapping[str, NDArray[Any]], layout: Layout) -> Network:
     """Inverse of `to_arrays`; checks everything that the guarantee rests on. Raises ModelError."""
     try:
         layers = {
             layer: Layer(*(arrays[f"{name}.{layer}.{part}"] for part in ("weight", "bias", "shift")))
-            for layer in layer_names(name)
+            for layer in layer_names(name, layout)
         }
         planes = None
         if name != HYPER and f"{name}.planes.channel" in arrays:
             planes = Planes(arrays[f"{name}.planes.channel"], arrays[f"{name}.planes.exponent"])
     except KeyError as error:
         raise ModelError(f"the model file has no {error}") from None
-    network = Network(name, layers, planes)
+    network = Network(name, layers, planes, layout)
     if fault := _fault(network):
         raise ModelError(f"integer network {name} of the model file is refused: {fault}")
     return network
@@ -142,14 +159,16 @@ def _shape_fault(network: Network, name: str, layer: Layer) -> str | None:
         return f"has weights of shape {weight.shape}"
     if not layer.bias.shape == shift.shape == (RATES, outputs) or shift.min() < 1 or shift.max() > MAX_SHIFT:
         return "does not fit its own tables"
-    if (name in HYPER_LAYERS[1:] and outputs % 4) or (name in HEADS and (outputs % 2 or outputs != _outputs(network))):
+    if (name in HYPER_LAYERS[1:] and outputs % 4) or outputs != _head_outputs(network).get(name, outputs):
         return f"has {outputs} outputs"
     return None
 
 
-def _outputs(network: Network) -> int:
-    """Outputs of a head: all have the same."""
-    return network.layers[HEADS[0]].weight.shape[0]
+def _head_outputs(network: Network) -> dict[str, int]:
+    """Outputs of each head: a mean and a table for every channel of its part."""
+    if network.name == HYPER:
+        return {}
+    return {name: 2 * width for name, _, width in network.heads()}
 
 
 def _planes_fault(network: Network) -> str | None:
@@ -158,8 +177,8 @@ def _planes_fault(network: Network) -> str | None:
     kinds = channel.dtype, exponent.dtype, channel.shape, exponent.shape
     if not 0 < channel.size <= MAX_WIDTH or kinds != (np.int32, np.int8, (channel.size,), (RATES, channel.size)):
         return "its planes have arrays of another kind"
-    if channel.min() < 0 or channel.max() >= network.latent:
-        return f"its planes show channels beyond the {network.latent} that there are"
+    if channel.min() < 0 or channel.max() >= network.layout.channels:
+        return f"its planes show channels beyond the {network.layout.channels} that there are"
     if exponent.min() < PLANE_EXPONENTS[0] or exponent.max() > PLANE_EXPONENTS[1]:
         return "the exponents of its planes are beyond {} to {}".format(*PLANE_EXPONENTS)
     return None
@@ -199,6 +218,13 @@ class _Builder:
         out = graph.node("Floor", graph.node("Mul", sums, self.power(-layer.shift, -MAX_SHIFT)))
         return self.clip(out, 0, LEVELS) if clamp else out
 
+    def cell(self, x: str, down: slice, across: slice) -> str:
+        """Some rows and columns of x."""
+        if down.step is None:
+            return x
+        ends = ([down.start, across.start], [1 << 30, 1 << 30], [2, 3], [down.step, across.step])
+        return self.graph.node("Slice", x, *(self.graph.constant(_whole(*each)) for each in ends))
+
     def clip(self, x: str, low: float, high: float) -> str:
         limits = (self.graph.constant(np.array(each, np.float32)) for each in (low, high))
         return self.graph.node("Clip", x, *limits)
@@ -228,7 +254,7 @@ class _Builder:
     def shuffle(self, x: str) -> str:
         return self.graph.node("DepthToSpace", x, blocksize=2, mode="CRD")
 
-    def step(self, number: int) -> bytes:
+    def step(self) -> bytes:
         x, planes = "side", self.network.planes
         if planes:
             seen = self.graph.node("Gather", "y_hat", self.graph.constant(planes.channel.astype(np.int64)), axis=1)
@@ -237,10 +263,8 @@ class _Builder:
             x = self.graph.node("Concat", "side", seen, axis=1)
         x = self.layer("second", self.layer("first", x))
         locs, rows = [], []
-        for head, (_, _, down, across) in zip(HEADS, subset(self.network.latent, number), strict=True):
-            ends = (_whole(*each) for each in ([down.start, across.start], [1 << 30, 1 << 30], [2, 3], [2, 2]))
-            part = self.layer(head, self.graph.node("Slice", x, *(self.graph.constant(each) for each in ends)), False)
-            half = self.network.latent // GROUPS
+        for head, (_, _, down, across), half in self.network.heads():
+            part = self.layer(head, self.cell(x, down, across), clamp=False)
             for found, start in ((locs, 0), (rows, half)):
                 cut = (self.graph.constant(_whole(each)) for each in (start, start + half, 1))
                 found.append(self.graph.node("Slice", part, *cut))
@@ -260,10 +284,11 @@ def to_onnx(network: Network) -> bytes:
     """The graph that runs the network on float32.
 
     hyper_synthesis: z_hat (1,C,h,w) and rate (1,) int64 to side (1,S,4h,4w), whole numbers. context_k: side, y_hat
-    (1,M,h,w; not for step 0), rate to loc (1,M,h/2,w/2), multiples of 1/16, and index, uint8, of the same shape.
+    (1,M,h,w; only with planes), rate to loc, multiples of 1/16, and index, uint8, both of the shape of the step's slice
+    of y.
     """
     builder = _Builder(network)
-    return builder.hyper() if network.name == HYPER else builder.step(CONTEXT.index(network.name))
+    return builder.hyper() if network.name == HYPER else builder.step()
 
 
 class Reference:
@@ -283,7 +308,7 @@ class Reference:
     def step(
         self, side: NDArray[np.float32], y_hat: NDArray[np.float32], rate: int
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """side (1,S,h,w) and y_hat (1,M,h,w) to loc and index, (1,M,h/2,w/2)."""
+        """side (1,S,h,w) and y_hat (1,M,h,w) to loc and index of the step's slice of y."""
         x, planes = side[0].astype(np.float64), self.network.planes
         if planes:
             scale = _power(planes.exponent[rate])[:, None, None]
@@ -291,14 +316,13 @@ class Reference:
             x = np.concatenate([x, np.clip(seen, -PLANE_LIMIT, PLANE_LIMIT)])
         for name in ("first", "second"):
             x = np.clip(self._layer(name, x, rate, "constant"), 0, LEVELS)
-        parts = subset(self.network.latent, CONTEXT.index(self.network.name))
-        outs = [
-            self._layer(head, x[:, rows, columns], rate, "constant")
-            for head, (_, _, rows, columns) in zip(HEADS, parts, strict=True)
-        ]
-        half = self.network.latent // GROUPS
-        loc = np.concatenate([out[:half] for out in outs]) / LOC_STEPS
-        index = np.clip(np.concatenate([out[half:] for out in outs]), 0, SCALES - 1)
+        locs, rows = [], []
+        for head, (_, _, down, across), half in self.network.heads():
+            out = self._layer(head, x[:, down, across], rate, "constant")
+            locs.append(out[:half])
+            rows.append(out[half:])
+        loc = np.concatenate(locs) / LOC_STEPS
+        index = np.clip(np.concatenate(rows), 0, SCALES - 1)
         return loc[None].astype(np.float32), index[None].astype(np.uint8)
 
     def _layer(self, name: str, x: Ints, rate: int, edge: Any) -> Ints:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ MAX_BYTES = 1 << 28
 MAX_HEADER_BYTES = 1 << 20  # JSON grows about thirtyfold when it is read
 ENCODING_GRAPHS = ("analysis", "hyper_analysis")
 DECODING_GRAPHS = ("synthesis",)
+WITHOUT_HYPERPRIOR = "y_rows"  # an array that only models without z have
 DTYPES = ("int8", "uint8", "uint16", "int32", "float32")
 ID_BYTES = 4
 _PREFIX = struct.Struct("<5sBI")
@@ -35,8 +36,8 @@ _DIGEST = 32
 class ModelFile:
     """What a model file holds.
 
-    name: the model's registry name. graphs: ONNX bytes by name, ENCODING_GRAPHS and DECODING_GRAPHS. arrays: integer
-    tables and networks by name. config: what the codec must know of the network (JSON values). record: how it was
+    name: the model's registry name. graphs: ONNX bytes by name, those of `graph_names`. arrays: integer tables and
+    networks by name. config: what the codec must know of the network (JSON values). record: how it was
     trained (JSON values).
     """
 
@@ -67,6 +68,12 @@ class ModelFile:
         return self.decoding_hash()[:ID_BYTES]
 
 
+def graph_names(arrays: Container[str]) -> set[str]:
+    """The graphs of a model with these arrays."""
+    graphs = {*ENCODING_GRAPHS, *DECODING_GRAPHS}
+    return graphs - {"hyper_analysis"} if WITHOUT_HYPERPRIOR in arrays else graphs
+
+
 def _array_bytes(array: NDArray[Any]) -> bytes:
     return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
 
@@ -75,7 +82,7 @@ def write(model: ModelFile) -> bytes:
     """The model file's bytes. Raises ArgumentError if a graph is missing, an array has a dtype files do not hold, or
     configuration and record are longer than a header may be.
     """
-    wanted = set(ENCODING_GRAPHS + DECODING_GRAPHS)
+    wanted = graph_names(model.arrays)
     if set(model.graphs) != wanted:
         raise ArgumentError(f"a model file holds the graphs {', '.join(sorted(wanted))}; got {', '.join(model.graphs)}")
     blobs = [(name, blob, {}) for name, blob in model.graphs.items()]
@@ -109,7 +116,7 @@ def read(data: bytes) -> ModelFile:
         model = ModelFile(str(header["name"]), graphs, arrays, dict(header["config"]), dict(header["record"]))
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ModelError(f"the model file is damaged: its header is wrong ({error})") from None
-    missing = set(ENCODING_GRAPHS + DECODING_GRAPHS) ^ set(graphs)
+    missing = graph_names(arrays) ^ set(graphs)
     if missing:
         raise ModelError(f"the model file is damaged: graphs missing or unknown: {', '.join(sorted(missing))}")
     for name, graph in graphs.items():

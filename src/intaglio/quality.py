@@ -16,6 +16,7 @@ import numbers
 from intaglio.errors import ArgumentError
 
 MIN_QUALITY, MAX_QUALITY = 1.0, 100.0
+DEFAULT_QUALITY = 50.0
 MAX_RATE = 198
 RATES = MAX_RATE + 1
 MIN_LMBDA, MAX_LMBDA = 0.0005, 0.3
@@ -41,3 +42,9 @@ def rate_to_quality(rate: int) -> float:
 def rate_to_lmbda(rate: float) -> float:
     """Lambda on squared error (0..255 scale) per bit per pixel, for a rate step 0..198."""
     return MIN_LMBDA * (MAX_LMBDA / MIN_LMBDA) ** (rate / MAX_RATE)
+
+
+def lmbda_to_rate(lmbda: float) -> int:
+    """The rate step 0..198 whose lambda is nearest, in its logarithm; of lambdas beyond the scale its end."""
+    rate = MAX_RATE * math.log(lmbda / MIN_LMBDA) / math.log(MAX_LMBDA / MIN_LMBDA)
+    return min(max(math.floor(rate + 0.5), 0), MAX_RATE)

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from intaglio import codec, container, rans
 from intaglio.bundle import Model, ReferenceModel
-from intaglio.coders import Decode, Floats, Frozen
+from intaglio.coders import Blind, Decode, Floats, Frozen
 from intaglio.errors import FormatError
 from intaglio.integer import LOC_STEPS
-from intaglio.traversal import latents
+from intaglio.traversal import Layout, latents
 
 # Rate, rows and columns of z. Never changed: digests of a model are compared between machines and versions.
 SELFTEST = ((0, (3, 5)), (49, (1, 1)), (98, (6, 9)), (149, (1, 6)), (198, (3, 5)))
@@ -120,15 +120,12 @@ class _Shown(Frozen):
         return found
 
 
-class _Invented(Frozen):
+class _Invented(Blind):
     """Symbols that are the same on every machine: hashes of their positions, larger where the table is wider."""
 
-    def __init__(self, channels: int, grid: tuple[int, int]) -> None:
-        super().__init__(channels)
-        self._grid, self._count = grid, 0
-
-    def _z_grid(self, z: Floats | None) -> tuple[int, int]:
-        return self._grid
+    def __init__(self, layout: Layout, grid: tuple[int, int]) -> None:
+        super().__init__(layout, grid)
+        self._count = 0
 
     def _code(self, symbols: NDArray[np.int32] | None, rows: NDArray[np.uint8]) -> NDArray[np.int32]:
         place = np.arange(self._count, self._count + rows.size, dtype=np.uint64).reshape(rows.shape)
@@ -146,14 +143,14 @@ class _Watched(_Shown, Decode):
     """Decodes a payload and shows it."""
 
     def __init__(self, model: Model, show: Show, payload: bytes, grid: tuple[int, int]) -> None:
-        super().__init__(show, model.latent, model.tables, payload, grid)
+        super().__init__(show, model.layout, model.tables, payload, grid)
 
 
 class _Made(_Shown, _Invented):
     """Invents symbols and shows them."""
 
     def __init__(self, model: Model, show: Show, grid: tuple[int, int]) -> None:
-        super().__init__(show, model.latent, grid)
+        super().__init__(show, model.layout, grid)
 
 
 class _Comparison:

@@ -1,72 +1,165 @@
-"""The coders of the workshop: noise while training, rounding at its end and for validation; all sum bits."""
+"""The coders of the workshop: what stands for rounding while training, and rounding for validation; all sum bits.
+
+One for each `[train] quantiser` of a configuration, and `Round`:
+
+    coder   the rate sees                    the synthesis sees               quantiser
+    Mixed   y + U(-1/2, 1/2)                 round(y), straight through       mixed
+    Noise   y + U(-1/2, 1/2)                 the same                         noise (Ballé et al. 2017, 2018)
+    Hard    round(y), straight through       the same                         straight-through; last phase of all
+    Soft    soft_round(y) + U(-1/2, 1/2)     the mean of y given that         soft (Agustsson and Theis 2020)
+    Round   round(y)                         the same
+"""
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from intaglio.traversal import GROUPS, Coder, subset
+from intaglio.traversal import Coder, Layout
 from intaglio.workshop.bounds import round_ste
 from intaglio.workshop.priors import gaussian_bits
+from intaglio.workshop.quantise import soft_round, soft_round_mean
+
+
+class Likelihood(Protocol):
+    """What a slice is charged by, in place of the rows of Gaussian tables."""
+
+    def bits(self, value: Tensor, /) -> Tensor:
+        """Bits of a slice less its means, (B,C,H,W), of the same shape."""
+        ...
+
+    def rounded(self) -> Likelihood:
+        """What the coder's tables will charge by: parameters rounded as its rows are."""
+        ...
+
+
+class Rows:
+    """Rows of Gaussian tables, real while training: `index`, broadcastable to the slice, on the grid of scales."""
+
+    def __init__(self, index: Tensor) -> None:
+        self.index = index
+
+    def bits(self, value: Tensor) -> Tensor:
+        """As `Likelihood.bits`."""
+        return gaussian_bits(value, self.index.expand_as(value))
+
+    def rounded(self) -> Likelihood:
+        """With whole rows."""
+        return Rows(torch.floor(self.index + 0.5))
+
+
+def closed_bits(value: Tensor) -> Tensor:
+    """`max(0, log2 |value|)`, any shape: about the digits of a latent, without a density. No gradient below 1."""
+    return torch.log2(value.abs().clamp_min(1.0))
 
 
 class _Summing(Coder[Tensor]):
-    """Sums bits, (B,), as the traversal goes."""
+    """Sums as the traversal goes, (B,) each: `bits` by the densities, and with `apart` `closed`, which is y's
+    `closed_bits`.
 
-    def __init__(self, channels: int) -> None:
-        """`channels`: M, the number of channels of y."""
-        self.channels = channels
+    With `apart`, no gradient of `bits` reaches y (if the net hides it from the other parts, too, as
+    `intaglio.workshop.objective.Apart` does), and none of `closed` or of what is handed on reaches the means.
+    """
+
+    def __init__(self, layout: Layout, apart: bool = False) -> None:
+        """`layout`: what each step codes."""
+        self.layout, self.apart = layout, apart
         self.bits: Tensor | float = 0.0
+        self.closed: Tensor | float = 0.0
 
     @abstractmethod
-    def _code(self, value: Tensor, index: Tensor) -> Tensor:
-        """Charges a latent minus its mean; returns it quantised."""
+    def _quantise(self, value: Tensor) -> tuple[Tensor, Tensor]:
+        """A slice less its means as it is charged, and as it is handed on."""
 
-    def _charge(self, value: Tensor, index: Tensor) -> None:
-        self.bits = self.bits + gaussian_bits(value, index.expand_as(value)).sum((1, 2, 3))
+    def _charge(self, value: Tensor, likelihood: Likelihood) -> None:
+        self.bits = self.bits + likelihood.bits(value).sum((1, 2, 3))
 
-    def factorized(self, z: Tensor | None, rows: Tensor) -> Tensor:
+    def factorized(self, z: Tensor | None, rows: Tensor | Likelihood) -> Tensor:
         assert z is not None
-        return self._code(z, rows)
+        charged, handed = self._quantise(z)
+        self._charge(charged, _likelihood(rows))
+        return handed
 
-    def empty_y(self, side: Tensor) -> Tensor:
-        return side.new_zeros((side.shape[0], self.channels, *side.shape[2:]), dtype=torch.float32)
+    def empty_y(self, y: Tensor | None) -> Tensor:
+        assert y is not None
+        return torch.zeros_like(y, dtype=torch.float32)
 
-    def gaussian(self, y: Tensor | None, y_hat: Tensor, params: tuple[Tensor, Tensor], step: int) -> Tensor:
+    def gaussian(
+        self, y: Tensor | None, y_hat: Tensor, params: tuple[Tensor, Tensor | Likelihood], step: int
+    ) -> Tensor:
         assert y is not None
         loc, index = params
-        parts = subset(self.channels, step)
-        value = self._code(torch.cat([y[part] for part in parts], 1) - loc, index) + loc
+        parts = self.layout.parts(step)
+        known = loc.detach() if self.apart else loc
+        charged, handed = self._quantise(torch.cat([y[part] for part in parts], 1) - known)
+        if self.apart:
+            self.closed = self.closed + closed_bits(charged).sum((1, 2, 3))
+            charged = charged.detach() + (known - loc)  # the same value, whose gradient goes to the mean alone
+        self._charge(charged, _likelihood(index))
         y_hat = y_hat.clone()
-        size = self.channels // GROUPS
-        for group, part in enumerate(parts):
-            y_hat[part] = value[:, group * size : (group + 1) * size]
+        for part, values in zip(parts, (handed + known).split(self.layout.widths(step), 1), strict=True):
+            y_hat[part] = values
         return y_hat
 
 
-class Noise(_Summing):
+def _likelihood(rows: Tensor | Likelihood) -> Likelihood:
+    return Rows(rows) if isinstance(rows, Tensor) else rows
+
+
+def _noisy(value: Tensor) -> Tensor:
+    return value + (torch.rand_like(value) - 0.5)
+
+
+class Mixed(_Summing):
     """Charges the latent plus noise U(-1/2, 1/2); hands on the latent rounded straight through."""
 
-    def _code(self, value: Tensor, index: Tensor) -> Tensor:
-        self._charge(value + (torch.rand_like(value) - 0.5), index)
-        return round_ste(value)
+    def _quantise(self, value: Tensor) -> tuple[Tensor, Tensor]:
+        return _noisy(value), round_ste(value)
+
+
+class Noise(_Summing):
+    """Charges and hands on the latent plus noise U(-1/2, 1/2)."""
+
+    def _quantise(self, value: Tensor) -> tuple[Tensor, Tensor]:
+        noisy = _noisy(value)
+        return noisy, noisy
 
 
 class Hard(_Summing):
     """Charges and hands on the latent rounded straight through: what the codec will do, for a frozen analysis."""
 
-    def _code(self, value: Tensor, index: Tensor) -> Tensor:
+    def _quantise(self, value: Tensor) -> tuple[Tensor, Tensor]:
         rounded = round_ste(value)
-        self._charge(rounded, index)
-        return rounded
+        return rounded, rounded
+
+
+class Soft(_Summing):
+    """Charges the latent softly rounded plus noise U(-1/2, 1/2); hands on what the latent was, in the mean."""
+
+    alpha = 1.0  # hardness of the rounding: 0 is none
+
+    def _quantise(self, value: Tensor) -> tuple[Tensor, Tensor]:
+        noisy = _noisy(soft_round(value, self.alpha))
+        return noisy, soft_round_mean(noisy, self.alpha)
 
 
 class Round(_Summing):
-    """Rounds the latent and its table's row; charges what is left of both."""
+    """Rounds the latent and its table's row; charges what the tables will."""
 
-    def _code(self, value: Tensor, index: Tensor) -> Tensor:
+    def _quantise(self, value: Tensor) -> tuple[Tensor, Tensor]:
         rounded = torch.floor(value + 0.5)
-        self._charge(rounded, torch.floor(index + 0.5))
-        return rounded
+        return rounded, rounded
+
+    def _charge(self, value: Tensor, likelihood: Likelihood) -> None:
+        super()._charge(value, likelihood.rounded())
+
+
+QUANTISERS: dict[str, type[Mixed | Noise | Hard | Soft]] = {
+    "mixed": Mixed,
+    "noise": Noise,
+    "straight-through": Hard,
+    "soft": Soft,
+}

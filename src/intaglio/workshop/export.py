@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import logging
 import warnings
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +16,18 @@ from torch import Tensor, nn
 
 from intaglio import modelfile
 from intaglio.images import atomic_write
-from intaglio.integer import to_arrays
 from intaglio.modelfile import ModelFile
-from intaglio.quality import RATES
-from intaglio.rans import Tables
-from intaglio.scales import scale_grid
+from intaglio.quality import lmbda_to_rate
 from intaglio.workshop import checkpoint, models
-from intaglio.workshop.models.photo import Photo
+from intaglio.workshop.models.base import Hyperprior, Model
 
-HALO = 12  # latents: more than the reach of the analysis (9.6) and of the synthesis (8.8)
 SMALL = 1024  # arrays with fewer elements keep 32 bits
 
 
 class AnalysisGraph(nn.Module):
     """pixels uint8 (1,H,W,3) to y."""
 
-    def __init__(self, model: Photo) -> None:
+    def __init__(self, model: Model) -> None:
         super().__init__()
         self.part = model.analysis
 
@@ -43,7 +38,7 @@ class AnalysisGraph(nn.Module):
 class SynthesisGraph(nn.Module):
     """y_hat to pixels uint8 (1,16h,16w,3)."""
 
-    def __init__(self, model: Photo) -> None:
+    def __init__(self, model: Model) -> None:
         super().__init__()
         self.part = model.synthesis
 
@@ -52,15 +47,16 @@ class SynthesisGraph(nn.Module):
         return pixels.to(torch.uint8).permute(0, 2, 3, 1)
 
 
-def graph_modules(model: Photo) -> dict[str, tuple[nn.Module, dict[str, Tensor]]]:
+def graph_modules(model: Model) -> dict[str, tuple[nn.Module, dict[str, Tensor]]]:
     """Each graph's module and example inputs (without `rate`), by the names of `intaglio.modelfile`."""
-    config = model.config
-    y = torch.zeros(1, config.latent, 8, 12)
-    return {
+    y = torch.zeros(1, model.layout.channels, 8, 12)
+    graphs: dict[str, tuple[nn.Module, dict[str, Tensor]]] = {
         "analysis": (AnalysisGraph(model), {"pixels": torch.zeros(1, 128, 192, 3, dtype=torch.uint8)}),
-        "hyper_analysis": (model.hyper_analysis_net, {"y": y}),
         "synthesis": (SynthesisGraph(model), {"y_hat": y}),
     }
+    if isinstance(model, Hyperprior):
+        graphs["hyper_analysis"] = model.hyper_analysis_net, {"y": y}
+    return graphs
 
 
 def round_weights(model: nn.Module) -> None:
@@ -88,6 +84,7 @@ def to_onnx(module: nn.Module, inputs: dict[str, Tensor]) -> bytes:
     graph = program.model_proto
     _strip(graph)
     _halve(graph, {name for name, _ in module.named_parameters()})
+    _complete(graph, module)
     return graph.SerializeToString(deterministic=True)
 
 
@@ -121,28 +118,28 @@ def _halve(model: onnx.ModelProto, parameters: set[str]) -> None:
     model.graph.node.extend(nodes)
 
 
-def integer_arrays(model: Photo) -> dict[str, np.ndarray]:
-    """The coder's tables, the row of each channel of z at each rate step, uint8 (199, C), and the integer networks.
+def _complete(model: onnx.ModelProto, module: nn.Module) -> None:
+    """Adds the parameters that the exporter folded into other constants; no operator uses them, but `restore` does."""
+    there = {tensor.name.removesuffix(".half") for tensor in model.graph.initializer}
+    for name, parameter in module.named_parameters():
+        if name not in there:
+            values = parameter.detach().cpu().numpy()
+            if values.size >= SMALL:
+                values, name = values.astype(np.float16), name + ".half"
+            model.graph.initializer.append(numpy_helper.from_array(values, name))
 
-    Raises ArgumentError naming the channel for which exactness cannot be proved.
+
+def model_file(model: Model, name: str, record: dict[str, Any], rate: int | None = None) -> ModelFile:
+    """The model as a model file; rounds its weights to what the file stores.
+
+    rate: the only rate step of a model that was trained for one lambda. Raises ArgumentError naming the channel for
+    which exactness cannot be proved.
     """
-    tables = Tables.from_gaussian_scales(scale_grid()).to_arrays()
-    with torch.no_grad():
-        rows = torch.floor(model.z_rows(torch.arange(RATES))[:, :, 0, 0] + 0.5).to(torch.uint8)
-    arrays: dict[str, np.ndarray] = {f"tables.{name}": array for name, array in tables.items()}
-    arrays["z_rows"] = rows.cpu().numpy()
-    for part in (model.hyper_synthesis, *model.context_steps):
-        arrays |= to_arrays(part.frozen())
-    return arrays
-
-
-def model_file(model: Photo, name: str, record: dict[str, Any]) -> ModelFile:
-    """The model as a model file; rounds its weights to what the file stores."""
     model = model.float().eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    arrays = integer_arrays(model)
+    arrays = model.arrays()
     round_weights(model)
     graphs = {part: to_onnx(module, inputs) for part, (module, inputs) in graph_modules(model).items()}
-    config = asdict(model.config) | {"halo": HALO}
+    config = model.file_config() | ({} if rate is None else {"rate": rate})
     return ModelFile(name, graphs, arrays, config, record)
 
 
@@ -165,6 +162,7 @@ def export(source: str | Path, target: str | Path) -> ModelFile:
         "torch": torch.__version__,
     }
     training["train"].pop("out", None)
-    file = model_file(model, config["model"], training)
+    lmbda = config["train"].get("lmbda", 0.0)
+    file = model_file(model, config["model"], training, lmbda_to_rate(lmbda) if lmbda else None)
     atomic_write(target, modelfile.write(file))
     return file

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from intaglio.errors import ArgumentError, ModelError
 from intaglio.integer import LEVELS, SUM_LIMIT, Layer, Network, Planes, from_arrays, to_arrays
 from intaglio.quality import MAX_RATE, RATES
+from intaglio.traversal import Layout
 from intaglio.workshop.bounds import bounded, round_ste
 from intaglio.workshop.layers import Edge, RateTable
 
@@ -79,7 +80,8 @@ class IntegerConv(nn.Module):
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5.0))
         self.bias = RateTable(torch.zeros(anchors, outputs))
         self.margin, self.mode = kernel // 2, "constant" if edge == "zeros" else edge
-        # How much finer each input is than the layer's exponent says, and the unit of each output's parameters.
+        # How much finer each input is than the layer's exponent says, and the unit of each output's parameters; an
+        # output whose gain is 0 stays 0.
         self.register_buffer("offset", torch.zeros(inputs), persistent=False)
         self.register_buffer("gain", torch.ones(outputs), persistent=False)
         # Limits of k: what `Placed.limit` sets keeps the shift, at every rate, within what a network may have.
@@ -101,14 +103,15 @@ class IntegerConv(nn.Module):
     def set_integers(self, weight: Tensor, k: Tensor) -> None:
         """Sets the parameters to what `integers` made `weight` of."""
         with torch.no_grad():
-            self.weight.copy_(weight * (torch.exp2(-k) / self.gain)[:, None, None, None] * self._finer())
+            unit = torch.where(self.gain == 0.0, 0.0, torch.exp2(-k) / self.gain)
+            self.weight.copy_(weight * unit[:, None, None, None] * self._finer())
 
     def forward(self, x: Tensor, rate: Tensor, exponent: Tensor) -> Tensor:
         """`exponent`: (B,1,1,1), the input's."""
         k = self.exponents()
         weight = self.integers(k) * torch.exp2(-k)[:, None, None, None] * self._finer()
         unit = torch.exp2(-(k[None, :, None, None] + exponent))
-        bias = round_ste(self.bias(rate) / unit) * unit + 0.5 * unit
+        bias = round_ste(self.bias(rate) * self._used()[:, None, None] / unit) * unit + 0.5 * unit
         # Sums need float32; only a training step may have them in 16 bits, whose error is one more noise.
         allowed = torch.is_grad_enabled() and torch.is_autocast_enabled(x.device.type)
         with torch.autocast(x.device.type, enabled=allowed):
@@ -117,6 +120,13 @@ class IntegerConv(nn.Module):
     def _scaled(self) -> Tensor:
         """Weights in units of the inputs' steps."""
         return self.weight.float() * self.gain[:, None, None, None] / self._finer()
+
+    def bias_rows(self) -> Tensor:
+        """The bias at every rate, (199,O)."""
+        return self.bias.rows() * self._used()
+
+    def _used(self) -> Tensor:
+        return (self.gain != 0.0).float()
 
     def _finer(self) -> Tensor:
         return torch.exp2(self.offset)[None, :, None, None]
@@ -146,7 +156,7 @@ def freeze(placed: Placed) -> Layer:
     with torch.no_grad():
         k = placed.conv.exponents()
         shift, unit = placed.shift(k).double(), torch.exp2((k[None] + placed.before[:, None]).double())
-        bias = torch.floor(placed.conv.bias.rows().double() * unit + 0.5) + torch.exp2(shift - 1.0)
+        bias = torch.floor(placed.conv.bias_rows().double() * unit + 0.5) + torch.exp2(shift - 1.0)
         arrays = placed.conv.integers(k).to(torch.int8), torch.floor(bias + 0.5).to(torch.int32), shift.to(torch.int8)
     return Layer(*(array.cpu().numpy() for array in arrays))
 
@@ -164,10 +174,10 @@ def thaw(layer: Layer, placed: Placed) -> None:
         anchors.copy_(rows[at])
 
 
-def frozen(name: str, layers: dict[str, Placed], planes: Planes | None = None) -> Network:
+def frozen(name: str, layers: dict[str, Placed], layout: Layout, planes: Planes | None = None) -> Network:
     """The network of these layers. Raises ArgumentError naming the channel for which exactness cannot be proved."""
-    found = Network(name, {key: freeze(placed) for key, placed in layers.items()}, planes)
+    found = Network(name, {key: freeze(placed) for key, placed in layers.items()}, planes, layout)
     try:
-        return from_arrays(name, to_arrays(found))
+        return from_arrays(name, to_arrays(found), layout)
     except ModelError as error:
         raise ArgumentError(str(error)) from None

@@ -12,13 +12,13 @@ from torch import Tensor
 
 from intaglio import modelfile
 from intaglio.errors import ArgumentError, ModelError
-from intaglio.integer import CONTEXT, HYPER, Network, from_arrays
+from intaglio.integer import Network, from_arrays
 from intaglio.modelfile import ModelFile
 from intaglio.quality import MAX_RATE
 from intaglio.workshop.integer import Placed, thaw
-from intaglio.workshop.models.photo import Photo
+from intaglio.workshop.models.base import Model
 
-_INTEGER = ("hyper_synthesis.", "context.")
+_NOT_IN_GRAPHS = ("hyper_synthesis.", "context.", "prior.", "z_prior.")
 _PREFIXES = {"hyper_analysis": "hyper_analysis_net."}
 
 
@@ -30,27 +30,27 @@ def read(path: str | Path) -> ModelFile:
         raise ArgumentError(f"model {path} cannot be read: {error.strerror}") from None
 
 
-def weights(file: ModelFile, model: Photo) -> dict[str, Tensor]:
+def weights(file: ModelFile, model: Model) -> dict[str, Tensor]:
     """A state dictionary for `model`, whose integer networks are set on the way. Raises ModelError naming a fault.
 
-    Weights come back as the file stores them, large ones rounded to 16 bits; the rows of z's tables to half a row.
+    Weights come back as the file stores them, large ones rounded to 16 bits; the rows of z's tables to half a row. A
+    factorized prior is in the file as tables only: it starts anew.
     """
-    for name, part in zip((HYPER, *CONTEXT), (model.hyper_synthesis, *model.context_steps), strict=True):
-        network = from_arrays(name, file.arrays)
+    for name, part in model.networks().items():
+        network = from_arrays(name, file.arrays, model.layout)
         _thaw(network, part.placed(), file.name)
         _check(network, part.frozen(), file.name)
     wanted = model.state_dict()
-    found = {name: value.clone() for name, value in wanted.items() if name.startswith(_INTEGER)}
+    found = {name: value.clone() for name, value in wanted.items() if name.startswith(_NOT_IN_GRAPHS)}
     for graph, data in file.graphs.items():
         prefix = _PREFIXES.get(graph, f"{graph}.")
         for tensor in onnx.load_from_string(data).graph.initializer:
             name = prefix + tensor.name.removesuffix(".half").removeprefix("part.")
             if name in wanted:
                 found[name] = torch.from_numpy(numpy_helper.to_array(tensor).astype(np.float32))
-    anchors = model.config.anchors
-    rates = np.round(np.linspace(0, MAX_RATE, anchors)).astype(int)
-    rows = file.arrays.get("z_rows")
-    if rows is not None and len(rows) > MAX_RATE:
+    rows, anchors = file.arrays.get("z_rows"), wanted.get("z_index.anchors")
+    if rows is not None and anchors is not None and len(rows) > MAX_RATE:
+        rates = np.round(np.linspace(0, MAX_RATE, len(anchors))).astype(int)
         found["z_index.anchors"] = torch.from_numpy(rows[rates].astype(np.float32))
     for name, value in wanted.items():
         if name not in found or found[name].shape != value.shape:

@@ -15,7 +15,7 @@ from intaglio.workshop.coders import Round
 from intaglio.workshop.config import CROP_UNIT, RunConfig
 from intaglio.workshop.data import at_least, load_pictures, picture_files
 from intaglio.workshop.loss import rate_distortion
-from intaglio.workshop.models.photo import Photo
+from intaglio.workshop.models.base import Model
 
 
 class Validator:
@@ -34,14 +34,14 @@ class Validator:
         self.csv, self.png = out / "validation.csv", out / "validation.png"
 
     @torch.no_grad()
-    def measure(self, model: Photo, rate: int) -> tuple[float, float, float]:
+    def measure(self, model: Model, rate: int) -> tuple[float, float, float]:
         """Mean bits per pixel, mean PSNR (dB) and mean loss over the crops at one rate step."""
         device = next(model.parameters()).device
         steps = torch.tensor([rate], device=device)
         total = torch.zeros(3)
         for crop in self.crops:
             x = crop.to(device)
-            coder = Round(model.config.latent)
+            coder = Round(model.layout)
             y_hat = latents(model, x, steps, coder)  # type: ignore[arg-type]
             decoded = model.synthesis(y_hat, steps).clamp(0.0, 1.0)
             assert isinstance(coder.bits, Tensor)
@@ -51,7 +51,7 @@ class Validator:
         bpp, psnr, loss = (total / len(self.crops)).tolist()
         return bpp, psnr, loss
 
-    def run(self, model: Photo, step: int) -> float:
+    def run(self, model: Model, step: int) -> float:
         """Measures every rate, appends to the CSV file, redraws the picture; returns the mean loss."""
         fresh = not self.csv.exists()
         losses = []

@@ -1,0 +1,186 @@
+"""What every model is: the parts that the traversal walks, what training starts from, what a model file holds."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from intaglio.integer import HYPER, LOC_STEPS, step_names, to_arrays
+from intaglio.quality import RATES
+from intaglio.rans import Tables
+from intaglio.scales import scale_grid
+from intaglio.traversal import Layout
+from intaglio.workshop.coders import Likelihood
+from intaglio.workshop.entropy_base import Factorized
+from intaglio.workshop.hyper import ContextStep, HyperSynthesis, Widths
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class LearningRates(Protocol):
+    """The factors of a training configuration that a model may use."""
+
+    linear_factor: float
+    synthesis_factor: float
+
+
+class Transforms(NamedTuple):
+    """A model's float networks: analysis, (pictures (B,3,16h,16w), 0..1; rate) to y (B,M,h,w); synthesis, (y_hat; rate)
+    to pictures, about 0..1; hyper-analysis, y to z (B,C,h/4,w/4).
+    """
+
+    analysis: nn.Module
+    synthesis: nn.Module
+    hyper_analysis: nn.Module | None = None
+
+
+class Prior:
+    """A factorized entropy model as the likelihood of a slice less `Factorized.loc`."""
+
+    def __init__(self, model: Factorized) -> None:
+        self._model = model
+
+    def bits(self, value: Tensor) -> Tensor:
+        """As `intaglio.workshop.coders.Likelihood.bits`."""
+        return self._model.bits(value + self._model.loc()[:, None, None])
+
+    def rounded(self) -> Likelihood:
+        """Itself: its tables stand for nothing else."""
+        return self
+
+
+class Model(nn.Module, ABC):
+    """The parts as `intaglio.traversal.Net` names them; `rate` is (B,) int64. Abstract."""
+
+    fixed: ClassVar[bool] = True  # trained for one lambda; otherwise for the whole quality scale
+    halo: int  # latents around a tile that analysis and synthesis look at, at most
+    has_hyper: ClassVar[bool]
+
+    def __init__(self, config: Any, layout: Layout, transforms: Transforms) -> None:
+        """`config`: the dataclass that the model is built from."""
+        super().__init__()
+        self.config, self.layout = config, layout
+        self.analysis, self.synthesis = transforms.analysis, transforms.synthesis
+
+    @property
+    @abstractmethod
+    def context_steps(self) -> Sequence[Any]:
+        """The context steps in order."""
+
+    @abstractmethod
+    def arrays(self) -> Arrays:
+        """What decodes before the synthesis, as `docs/models.md` lists it.
+
+        Raises ArgumentError naming the channel for which exactness cannot be proved.
+        """
+
+    def networks(self) -> dict[str, HyperSynthesis | ContextStep]:
+        """The integer networks by name; none without a hyperprior."""
+        return {}
+
+    def encoding_parts(self) -> list[nn.Module]:
+        """What only the encoder runs; frozen in a last phase of training on rounded latents."""
+        return [self.analysis]
+
+    def rates_of_learning(self, options: LearningRates) -> dict[str, float]:
+        """By the beginning of a parameter's name, the first that fits: how much faster than the rest it learns."""
+        return {}
+
+    def start(self, pictures: list[NDArray[np.uint8]]) -> None:
+        """Sets what can be known before training from some pictures, uint8 (H,W,3). Here nothing."""
+
+    def file_config(self) -> dict[str, Any]:
+        """What a model file says of the network: its configuration, and what the codec reads."""
+        order = {"order": self.layout.order} if self.layout.order != "quad" else {}
+        slices = {"slices": self.layout.slices} if self.layout.slices > 1 else {}
+        return asdict(self.config) | {"halo": self.halo, "latent": self.layout.channels} | order | slices
+
+
+class Unconditional(Model):
+    """A model whose y has a factorized prior and no hyperprior. Abstract."""
+
+    has_hyper = False
+
+    def __init__(self, config: Any, transforms: Transforms, prior: Factorized) -> None:
+        """`prior`: of the channels of y."""
+        super().__init__(config, Layout(prior.rows, "channels"), transforms)
+        self.prior = prior
+
+    @property
+    def context_steps(self) -> Sequence[Any]:
+        return [self._step]
+
+    def _step(self, side: None, y_hat: Tensor, rate: Tensor) -> tuple[Tensor, Likelihood]:
+        return self.prior.loc()[:, None, None], Prior(self.prior)
+
+    def arrays(self) -> Arrays:
+        loc = torch.round(self.prior.loc() * LOC_STEPS).to(torch.int32)
+        rows = np.arange(self.layout.channels, dtype=np.uint8)
+        return _table_arrays(self.prior.freeze()) | {"y_rows": rows, "y_loc": loc.cpu().numpy()}
+
+
+class Hyperprior(Model):
+    """A model whose y is Gaussian, with means and scales predicted by integer networks from z and what is coded.
+    Abstract.
+    """
+
+    has_hyper = True
+
+    def __init__(self, config: Any, widths: Widths, transforms: Transforms, z_prior: Factorized | None = None) -> None:
+        """`z_prior`: of the channels of z; None if `z_rows` is a table over the rates instead."""
+        super().__init__(config, widths.layout, transforms)
+        assert transforms.hyper_analysis is not None
+        self.hyper_analysis_net = transforms.hyper_analysis
+        self.z_prior = z_prior
+        self.hyper_synthesis = HyperSynthesis(widths)
+        self.context = nn.ModuleList(ContextStep(widths, number) for number in range(widths.layout.steps))
+
+    @property
+    def context_steps(self) -> Sequence[ContextStep]:
+        return list(self.context)  # type: ignore[arg-type]
+
+    def hyper_analysis(self, y: Tensor, rate: Tensor) -> Tensor:
+        """y to z; the rate is already in y's gain."""
+        return self.hyper_analysis_net(y)
+
+    def z_rows(self, rate: Tensor) -> Tensor | Likelihood:
+        """What z is charged by: its prior, or real rows of the Gaussian tables, (B,C,1,1)."""
+        assert self.z_prior is not None
+        return Prior(self.z_prior)
+
+    def networks(self) -> dict[str, HyperSynthesis | ContextStep]:
+        names = HYPER, *step_names(self.layout)
+        return dict(zip(names, (self.hyper_synthesis, *self.context_steps), strict=True))
+
+    def encoding_parts(self) -> list[nn.Module]:
+        return [self.analysis, self.hyper_analysis_net]
+
+    @torch.no_grad()
+    def arrays(self) -> Arrays:
+        tables = Tables.from_gaussian_scales(scale_grid())
+        if self.z_prior is None:
+            rows = self.z_rows(torch.arange(RATES))
+            assert isinstance(rows, Tensor)
+            arrays = _table_arrays(tables)
+            found = torch.floor(rows[:, :, 0, 0] + 0.5).to(torch.uint8).cpu().numpy()
+        else:
+            own = self.z_prior.freeze()
+            arrays = _table_arrays(tables, own)
+            found = np.tile(np.arange(len(tables), len(tables) + len(own), dtype=np.uint8), (RATES, 1))
+        arrays["z_rows"] = found
+        for part in self.networks().values():
+            arrays |= to_arrays(part.frozen())
+        return arrays
+
+
+def _table_arrays(*tables: Tables) -> Arrays:
+    """The tables one after another, as a model file holds them."""
+    parts = [each.to_arrays() for each in tables]
+    return {f"tables.{name}": np.concatenate([part[name] for part in parts]) for name in parts[0]}
