@@ -29,6 +29,8 @@ app.add_typer(bench, name="bench")
 _INTERRUPTED = 130  # what newer versions of Typer return after Ctrl-C
 _MODEL_HELP = "A shipped model's name, or a .itgm file; needed only for models of your own."
 Model = Annotated[str | None, typer.Option("--model", "-m", help=_MODEL_HELP)]
+_QUALITY_HELP = "1 (smallest file) to 100 (best picture); default 50, or the model's own."
+Quality = Annotated[float | None, typer.Option("--quality", "-q", help=_QUALITY_HELP)]
 Threads = Annotated[int | None, typer.Option("--threads", help="Threads for the networks; default: all cores.")]
 
 
@@ -78,7 +80,7 @@ def _named(path: Path, error: IntaglioError) -> IntaglioError:
 def encode(
     picture: Annotated[Path, typer.Argument(help="Picture file: JPEG, PNG, WebP, AVIF, TIFF, ...")],
     output: Annotated[Path, typer.Argument(help="The .itg file to write.")],
-    quality: Annotated[float, typer.Option("--quality", "-q", help="1 (smallest file) to 100 (best picture).")] = 50.0,
+    quality: Quality = None,
     model: Model = None,
     threads: Threads = None,
 ) -> None:
@@ -86,7 +88,8 @@ def encode(
     from intaglio import codec, images
     from intaglio.quality import quality_to_rate
 
-    quality_to_rate(quality)  # a wrong quality is told before the picture is read
+    if quality is not None:
+        quality_to_rate(quality)  # a wrong quality is told before the picture is read
     images.check_target(output)  # and so is what could not be written, or should not
     _check_distinct(output, picture)
     loaded = images.load(picture)
@@ -180,6 +183,38 @@ def verify(
         typer.echo(f"{name}: digest {each.digest}")
     if not exact:
         raise typer.Exit(1)
+
+
+@app.command()
+def inspect(
+    picture: Annotated[Path, typer.Argument(help="Picture file: JPEG, PNG, WebP, AVIF, TIFF, ...")],
+    quality: Quality = None,
+    model: Model = None,
+    bound: Annotated[float, typer.Option(help="Scales below it count as it; 0.11 is the lowest there is.")] = 0.11,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for pictures and latents.npz.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object (see docs/latents.md).")] = False,
+) -> None:
+    """Measure a picture's latents: how well the model predicts them, and where the bits go."""
+    from intaglio import images, inspection, latents
+
+    latents.check_bound(bound)  # what is wrong is told before the work
+    if out is not None:
+        inspection.check_folder(out)
+    loaded = images.load(picture)
+    for notice in loaded.notices:
+        typer.echo(f"{picture}: {notice}", err=True)
+    name = "photo" if model is None else model
+    with _Bar("measuring") as bar:
+        found = latents.measure(loaded.pixels, quality, model=name, bound=bound, progress=bar)
+    figures = inspection.summary(found)
+    if out is not None:
+        inspection.write(out, found, figures, loaded.pixels)
+    if as_json:
+        typer.echo(json.dumps({"picture": str(picture), "model": name, **inspection.as_json(figures)}))
+        return
+    from rich.console import Console
+
+    inspection.show(figures, str(picture), Console(width=None if sys.stdout.isatty() else 120))
 
 
 @app.command()
