@@ -1,4 +1,4 @@
-"""The training prior: bits that are right, gradients that never die, bounds and rounding that let gradients through."""
+"""The training prior: bits that are right, gradients that never die."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from intaglio.scales import SCALES, index_to_scale
-from intaglio.workshop.bounds import bounded, round_ste
+from intaglio.workshop.densities import bits
 from intaglio.workshop.priors import gaussian_bits, log_tail
 
 INDEXES = [0, 7, 21, 40, 55, 63]
@@ -118,40 +118,9 @@ def test_the_tail_series_agrees_with_the_tail() -> None:
         assert float(log_tail(torch.tensor(a, dtype=torch.float64))) == pytest.approx(wanted, abs=3e-4)
 
 
-@pytest.mark.parametrize(
-    ("x", "descent_raises_x", "passes"),
-    [
-        (-1.0, True, True),
-        (-1.0, False, False),
-        (5.0, True, False),
-        (5.0, False, True),
-        (1.0, True, True),
-        (1.0, False, True),
-    ],
-)
-def test_a_bound_passes_gradients_that_lead_back_inside(x: float, descent_raises_x: bool, passes: bool) -> None:
-    value = torch.tensor([x], requires_grad=True)
-    clamped = bounded(value, 0.0, 3.0)
-    assert clamped.item() == min(max(x, 0.0), 3.0)
-    grad = -2.0 if descent_raises_x else 2.0
-    clamped.backward(torch.tensor([grad]))
-    assert value.grad is not None
-    assert value.grad.item() == (grad if passes else 0.0)
-
-
-def test_a_bound_clamps_without_gradients_too() -> None:
-    with torch.no_grad():
-        assert bounded(torch.tensor([-1.0, 1.0, 9.0]), 0.0, 3.0).tolist() == [0.0, 1.0, 3.0]
-
-
-def test_rounding_goes_up_at_halves_and_passes_gradients(rng: np.random.Generator, seed: int) -> None:
-    numbers = np.concatenate([rng.normal(0, 40, 1000), np.arange(-6, 6) + 0.5]).astype(np.float32)
-    x = torch.tensor(numbers, requires_grad=True)
-    rounded = round_ste(x)
-    assert np.array_equal(rounded.detach().numpy(), np.floor(numbers + np.float32(0.5))), f"seed {seed}"
-    weight = torch.tensor(rng.normal(size=len(numbers)), dtype=torch.float32)
-    rounded.backward(weight)
-    assert x.grad is not None
-    assert torch.equal(x.grad, weight), f"seed {seed}"
-    with torch.no_grad():
-        assert torch.equal(round_ste(x), rounded)
+@pytest.mark.parametrize("index", INDEXES)
+def test_bits_agree_with_the_exact_density(index: int) -> None:
+    scale = float(index_to_scale(index))
+    values = torch.tensor(values_to_the_tails(scale))
+    exact = bits(values, torch.tensor(scale, dtype=torch.float64))
+    assert torch.allclose(gaussian_bits(values, torch.full_like(values, index)), exact, rtol=1.5e-4, atol=1e-9)
