@@ -27,7 +27,7 @@ def randomised(seed: int) -> Photo:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "index" in name:
-                parameter.add_(8.0 * torch.randn_like(parameter))
+                parameter.add_(0.25 * torch.randn_like(parameter))  # in units of many rows
             elif name.endswith("anchors"):
                 parameter.add_(0.2 * torch.randn_like(parameter))
             elif not parameter.any():

@@ -96,7 +96,7 @@ class ContextStep(nn.Module):
         for head, part in zip(heads, self.layout.widths(number), strict=True):
             nn.init.zeros_(head.weight)
             head.gain[:part], head.gain[part:] = float(widths.means), 1.0 / LOG_STEP
-            nn.init.constant_(head.bias.anchors[:, part:], SCALES / 2.0)
+            nn.init.constant_(head.bias.anchors[:, part:], SCALES / 2.0 * LOG_STEP)
         self.heads = nn.ModuleList(heads)
         for placed in self.placed().values():
             placed.limit()

@@ -111,7 +111,7 @@ class IntegerConv(nn.Module):
         k = self.exponents()
         weight = self.integers(k) * torch.exp2(-k)[:, None, None, None] * self._finer()
         unit = torch.exp2(-(k[None, :, None, None] + exponent))
-        bias = round_ste(self.bias(rate) * self._used()[:, None, None] / unit) * unit + 0.5 * unit
+        bias = round_ste(self.bias(rate) * self.gain[:, None, None] / unit) * unit + 0.5 * unit
         # Sums need float32; only a training step may have them in 16 bits, whose error is one more noise.
         allowed = torch.is_grad_enabled() and torch.is_autocast_enabled(x.device.type)
         with torch.autocast(x.device.type, enabled=allowed):
@@ -123,10 +123,7 @@ class IntegerConv(nn.Module):
 
     def bias_rows(self) -> Tensor:
         """The bias at every rate, (199,O)."""
-        return self.bias.rows() * self._used()
-
-    def _used(self) -> Tensor:
-        return (self.gain != 0.0).float()
+        return self.bias.rows() * self.gain
 
     def _finer(self) -> Tensor:
         return torch.exp2(self.offset)[None, :, None, None]
@@ -168,6 +165,7 @@ def thaw(layer: Layer, placed: Placed) -> None:
     placed.conv.set_integers(torch.from_numpy(layer.weight.astype(np.float32)), k)
     unit = torch.exp2((k[None] + placed.before[:, None]).double())
     rows = (torch.from_numpy(layer.bias.astype(np.float64)) - torch.exp2(shift.double() - 1.0)) / unit
+    rows = torch.where(placed.conv.gain == 0.0, 0.0, rows / placed.conv.gain)
     anchors = placed.conv.bias.anchors
     at = torch.linspace(0, MAX_RATE, anchors.shape[0]).round().long()
     with torch.no_grad():

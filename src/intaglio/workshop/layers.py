@@ -1,8 +1,9 @@
-"""Building blocks the models share: residual block, tables over the quality scale."""
+"""Building blocks the models share: steps down and up, residual block, tables over the quality scale."""
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from typing import Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from intaglio.quality import MAX_RATE, RATES
 
 Edge = Literal["zeros", "replicate"]
+Layer = TypeVar("Layer", nn.Conv2d, nn.ConvTranspose2d)
 
 
 def conv3(inputs: int, outputs: int, edge: Edge = "zeros") -> nn.Conv2d:
@@ -21,6 +23,42 @@ def conv3(inputs: int, outputs: int, edge: Edge = "zeros") -> nn.Conv2d:
 def down2(inputs: int, outputs: int, edge: Edge = "zeros") -> nn.Conv2d:
     """4x4 convolution of stride 2: (B,inputs,H,W) -> (B,outputs,H/2,W/2); `edge` as for `conv3`."""
     return nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, padding_mode=edge)
+
+
+def strided(inputs: int, outputs: int, kernel: int, stride: int, gain: float = 1.0, edge: Edge = "zeros") -> nn.Conv2d:
+    """Convolution down, `kernel` odd: (B,inputs,H,W) -> (B,outputs,H/stride,W/stride), H and W multiples of `stride`.
+
+    Starts with biases of zero, and random: independent inputs of variance 1 give a variance of `gain` squared.
+    """
+    layer = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, padding_mode=edge)
+    return _started(layer, gain / math.sqrt(inputs * kernel**2))
+
+
+def transposed(inputs: int, outputs: int, kernel: int, stride: int, gain: float = 1.0) -> nn.ConvTranspose2d:
+    """Transposed convolution up, `kernel` odd: (B,inputs,H,W) -> (B,outputs,stride H,stride W); starts as `strided`."""
+    layer = nn.ConvTranspose2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, output_padding=stride - 1)
+    return _started(layer, gain * stride / math.sqrt(inputs * kernel**2))
+
+
+class Shuffled(nn.Module):
+    """Step up by a convolution of stride 1 to `stride`^2 times the features and a reshape: (B,inputs,H,W) ->
+    (B,outputs,stride H,stride W); starts as `strided`. Source: Shi et al. 2016 (arXiv 1609.05158).
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, gain: float = 1.0) -> None:
+        """`kernel`: odd, on the coarse grid."""
+        super().__init__()
+        self.conv, self.stride = strided(inputs, outputs * stride**2, kernel, 1, gain), stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pixel_shuffle(self.conv(x), self.stride)
+
+
+def _started(layer: Layer, deviation: float) -> Layer:
+    nn.init.normal_(layer.weight, 0.0, deviation)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer
 
 
 class Residual(nn.Module):
@@ -48,11 +86,14 @@ class RateTable(nn.Module):
     above: Tensor
     share: Tensor
 
-    def __init__(self, start: Tensor) -> None:
-        """`start`: (anchors, width) float, the first values; the anchors lie evenly over rate 0..198."""
+    def __init__(self, start: Tensor, unit: float = 1.0) -> None:
+        """`start`: (anchors, width) float, the first values; the anchors lie evenly over rate 0..198. `unit`: of the
+        parameters; an optimiser that moves all alike moves large values in no time if their unit is large.
+        """
         super().__init__()
         anchors = start.shape[0]
-        self.anchors = nn.Parameter(start.clone())
+        self.unit = unit
+        self.anchors = nn.Parameter(start / unit)
         position = torch.arange(RATES, dtype=torch.float32) / MAX_RATE * (anchors - 1)
         below = position.long().clamp_max(max(0, anchors - 2))
         self.register_buffer("below", below, persistent=False)
@@ -69,7 +110,7 @@ class RateTable(nn.Module):
 
     def _between(self, below: Tensor, above: Tensor, share: Tensor) -> Tensor:
         low, high = self.anchors.index_select(0, below), self.anchors.index_select(0, above)
-        return low * (1.0 - share) + high * share
+        return (low * (1.0 - share) + high * share) * self.unit
 
 
 def zero(layer: nn.Conv2d) -> nn.Conv2d:

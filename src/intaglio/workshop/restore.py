@@ -16,6 +16,7 @@ from intaglio.integer import Network, from_arrays
 from intaglio.modelfile import ModelFile
 from intaglio.quality import MAX_RATE
 from intaglio.workshop.integer import Placed, thaw
+from intaglio.workshop.layers import RateTable
 from intaglio.workshop.models.base import Model
 
 _NOT_IN_GRAPHS = ("hyper_synthesis.", "context.", "prior.", "z_prior.")
@@ -48,10 +49,10 @@ def weights(file: ModelFile, model: Model) -> dict[str, Tensor]:
             name = prefix + tensor.name.removesuffix(".half").removeprefix("part.")
             if name in wanted:
                 found[name] = torch.from_numpy(numpy_helper.to_array(tensor).astype(np.float32))
-    rows, anchors = file.arrays.get("z_rows"), wanted.get("z_index.anchors")
-    if rows is not None and anchors is not None and len(rows) > MAX_RATE:
-        rates = np.round(np.linspace(0, MAX_RATE, len(anchors))).astype(int)
-        found["z_index.anchors"] = torch.from_numpy(rows[rates].astype(np.float32))
+    rows, table = file.arrays.get("z_rows"), getattr(model, "z_index", None)
+    if rows is not None and isinstance(table, RateTable) and len(rows) > MAX_RATE:
+        rates = np.round(np.linspace(0, MAX_RATE, len(table.anchors))).astype(int)
+        found["z_index.anchors"] = torch.from_numpy(rows[rates].astype(np.float32)) / table.unit
     for name, value in wanted.items():
         if name not in found or found[name].shape != value.shape:
             raise ModelError(

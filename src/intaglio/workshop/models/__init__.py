@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections.abc import Callable
 from typing import Any
 
 from intaglio.errors import ArgumentError
-from intaglio.traversal import GROUPS
 from intaglio.workshop.config import section
-from intaglio.workshop.models.photo import PATCH, Photo, PhotoConfig
+from intaglio.workshop.models.base import Model
+from intaglio.workshop.models.bls2017 import Bls2017, Bls2017Config
+from intaglio.workshop.models.bls2017_shuffle import Bls2017Shuffle
+from intaglio.workshop.models.bmshj2018_factorized import Bmshj2018Factorized, Bmshj2018FactorizedConfig
+from intaglio.workshop.models.bmshj2018_hyperprior import Bmshj2018Hyperprior
+from intaglio.workshop.models.he2021_checkerboard import He2021Checkerboard
+from intaglio.workshop.models.mbt2018_mean import Mbt2018Mean, Mbt2018MeanConfig
+from intaglio.workshop.models.minnen2020_channelwise import Minnen2020Channelwise, Minnen2020ChannelwiseConfig
+from intaglio.workshop.models.photo import Photo, PhotoConfig
+from intaglio.workshop.models.widths import check_widths
 
-MODELS = {"photo": (Photo, PhotoConfig)}
+MODELS: dict[str, tuple[Callable[[Any], Model], type]] = {
+    "photo": (Photo, PhotoConfig),
+    "bls2017": (Bls2017, Bls2017Config),
+    "bls2017-shuffle": (Bls2017Shuffle, Bls2017Config),
+    "bmshj2018-factorized": (Bmshj2018Factorized, Bmshj2018FactorizedConfig),
+    "bmshj2018-hyperprior": (Bmshj2018Hyperprior, Mbt2018MeanConfig),
+    "mbt2018-mean": (Mbt2018Mean, Mbt2018MeanConfig),
+    "he2021-checkerboard": (He2021Checkerboard, Mbt2018MeanConfig),
+    "minnen2020-channelwise": (Minnen2020Channelwise, Minnen2020ChannelwiseConfig),
+}
 
 
-def build(name: str, **config: Any) -> Photo:
+def build(name: str, **config: Any) -> Model:
     """The model called `name`, built from its configuration's fields.
 
     Raises ArgumentError on an unknown name or field, and on a width that cannot be.
@@ -21,20 +38,9 @@ def build(name: str, **config: Any) -> Photo:
     if name not in MODELS:
         raise ArgumentError(f"configuration: [model] name is {name!r}; the models are: {', '.join(MODELS)}")
     model, make_config = MODELS[name]
-    checked = section(make_config, "model", config)
-    _check_widths(checked)
-    return model(checked)
-
-
-def _check_widths(config: PhotoConfig) -> None:
-    for item in fields(config):
-        value, default = getattr(config, item.name), item.default
-        widths = value if isinstance(value, tuple) else (value,)
-        if isinstance(default, tuple) and len(widths) != len(default):
-            raise ArgumentError(f"configuration: [model] {item.name} has {len(widths)} widths; it needs {len(default)}")
-        if min(widths) < 1:
-            raise ArgumentError(f"configuration: [model] {item.name} is {value}; it must be 1 or more")
-    most = 3 * PATCH * PATCH
-    if config.latent % GROUPS or config.latent > most:
-        wanted = f"a multiple of {GROUPS}, at most {most}"
-        raise ArgumentError(f"configuration: [model] latent is {config.latent}; it must be {wanted}")
+    checked: Any = section(make_config, "model", config)
+    check_widths(checked)
+    try:
+        return model(checked)
+    except ArgumentError as error:  # a layout that cannot be
+        raise ArgumentError(f"configuration: [model]: {error}") from None

@@ -28,6 +28,7 @@ from intaglio.workshop.models.base import Hyperprior, LearningRates, Transforms
 from intaglio.workshop.models.widths import limited
 
 PATCH = 16  # y lives at 1/16 of the picture's scale
+Z_UNIT = 32.0  # rows of the scale table: an optimiser that moves all parameters alike would need 2,500 steps for one
 CORRECTION = 0.1  # unit of what the networks add to the linear path: one Adam step stays below a quantisation step
 
 
@@ -132,7 +133,8 @@ class Photo(Hyperprior):
         layout = Layout(config.latent)
         widths = Widths(layout, config.hyper, config.side, config.context, config.anchors, falling=True)
         super().__init__(config, widths, Transforms(Analysis(config), Synthesis(config), HyperAnalysis(config)))
-        self.z_index = RateTable(torch.full((config.anchors, config.hyper), math.log(2.0 / SCALE_MIN) / LOG_STEP))
+        start = math.log(2.0 / SCALE_MIN) / LOG_STEP
+        self.z_index = RateTable(torch.full((config.anchors, config.hyper), start), Z_UNIT)
 
     def z_rows(self, rate: Tensor) -> Tensor:
         """(B,C,1,1) real position on the scale grid of each channel of z."""
