@@ -48,6 +48,7 @@ LAYERS = {
     "intaglio.bench.report": 5,
     "intaglio.demo": 6,
     "intaglio.cli": 6,
+    "intaglio.__main__": 6,
     "intaglio": 6,
 }
 WORKSHOP_LAYER = 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 
 from intaglio.errors import ArgumentError
 from intaglio.workshop import models
-from intaglio.workshop.config import from_dict, read_config
+from intaglio.workshop.config import DataConfig, SweepConfig, TrainConfig, from_dict, read_config
 
+RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 GOOD: dict[str, Any] = {"data": {"train": "pictures"}, "train": {"minutes": 1}}
 
 
@@ -50,11 +52,23 @@ GOOD: dict[str, Any] = {"data": {"train": "pictures"}, "train": {"minutes": 1}}
         ("train", "stages", [[0.8, 64, 2], [0.5, 64, 2], [1.0, 64, 2]]),
         ("train", "stages", [["all", 64, 2]]),
         ("train", "speed", 3),
+        ("train", "lmbda", -0.1),
+        ("train", "lmbda", float("inf")),
+        ("train", "distortion", "ssim"),
+        ("train", "rate_term", "log"),
+        ("train", "quantiser", "hard"),
+        ("train", "soft_alpha", [1.0]),
+        ("train", "soft_alpha", [0.0, 4.0]),
+        ("sweep", "lmbdas", []),
+        ("sweep", "lmbdas", [0.0]),
+        ("sweep", "lmbdas", [0.01, 0.01]),
+        ("sweep", "warm", 1),
+        ("sweep", "rates", [1]),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_table(table: str, key: str, value: Any) -> None:
     values = {name: dict(section) for name, section in GOOD.items()}
-    values[table][key] = value
+    values.setdefault(table, {})[key] = value
     with pytest.raises(ArgumentError, match=rf"\[{table}\].*{key}") as caught:
         from_dict(values)
     assert "\n" not in str(caught.value)
@@ -77,6 +91,27 @@ def test_a_wrong_setting_is_named_with_its_table(table: str, key: str, value: An
 def test_a_wrong_width_is_named_with_its_table(key: str, value: Any) -> None:
     with pytest.raises(ArgumentError, match=rf"\[model\].*{key}"):
         models.build("photo", **{key: value})
+
+
+def test_crops_that_are_too_small_for_ms_ssim_are_refused() -> None:
+    stages = [[0.5, 192, 2], [1.0, 128, 2]]
+    with pytest.raises(ArgumentError, match=r"\[train\] stages must be crops of 192 or more"):
+        from_dict(GOOD | {"train": {"distortion": "ms-ssim", "stages": stages}})
+    assert from_dict(GOOD | {"train": {"distortion": "l1", "stages": stages}}).train.distortion == "l1"
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.name)
+def test_every_recipe_can_be_read_and_its_model_built(path: Path) -> None:
+    config = read_config(path)
+    model = models.build(config.model, **config.model_fields)
+    assert config.train.lmbda or not model.fixed or "[sweep]" in path.read_text()
+
+
+def test_every_key_is_documented() -> None:
+    text = (RECIPES.parent / "docs" / "training.md").read_text()
+    for kind in (DataConfig, TrainConfig, SweepConfig):
+        missing = [item.name for item in fields(kind) if f"| `{item.name}` |" not in text]
+        assert not missing, f"docs/training.md says nothing of {missing}"
 
 
 def test_an_unknown_model_is_named() -> None:

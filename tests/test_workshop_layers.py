@@ -12,9 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from intaglio.errors import ArgumentError
+from intaglio.onnxgraph import check_graph
 from intaglio.traversal import Layout
 from intaglio.workshop import attention
 from intaglio.workshop.attention import Attention
+from intaglio.workshop.export import to_onnx
 from intaglio.workshop.gdn import GDN
 from intaglio.workshop.layers import Residual, Shuffled, strided, transposed
 from intaglio.workshop.masked import Mask, MaskedConv2d, mask
@@ -254,3 +256,11 @@ def test_the_linear_start_is_an_orthonormal_transform_and_its_inverse(shuffle: b
     assert torch.allclose(ups[0](ups[1](y)), x, atol=1e-4)
     assert spread.shape == (192,)
     assert (spread[:-1] >= spread[1:] - 1e-3).all()
+
+
+@pytest.mark.parametrize("simplified", [False, True])
+@pytest.mark.parametrize("inverse", [False, True])
+def test_gdn_at_full_width_exports_to_known_operators(inverse: bool, simplified: bool) -> None:
+    """At small widths the exporter folds what it computes of the parameters; at full width the graph does it."""
+    layer = GDN(192, inverse, simplified, symmetric=True)
+    check_graph("analysis", to_onnx(layer, {"x": torch.zeros(1, 192, 4, 6)}))

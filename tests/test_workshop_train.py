@@ -16,49 +16,26 @@ import torch
 from PIL import Image
 
 from intaglio.errors import ArgumentError, ModelError
+from intaglio.quality import lmbda_to_rate
 from intaglio.workshop import checkpoint
-from intaglio.workshop.config import DataConfig, RunConfig, TrainConfig
-from intaglio.workshop.data import Batches, at_least, load_pictures, patch_statistics, picture_files, random_crop
+from intaglio.workshop.coders import Soft
+from intaglio.workshop.config import DataConfig, RunConfig
+from intaglio.workshop.data import Batches, at_least, cut, draw_crop, load_pictures, patch_statistics, picture_files
 from intaglio.workshop.loss import RateDistortion
-from intaglio.workshop.train import Trainer, spread_rates, train
+from intaglio.workshop.objective import Objective
+from intaglio.workshop.train import train
+from intaglio.workshop.trainer import Trainer, spread_rates
 from intaglio.workshop.validate import Validator
+from small_runs import SMALL_PHOTO, SMALL_PLAIN, configure, make_pictures
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 pytestmark = pytest.mark.usefixtures("one_thread")
-SMALL_MODEL = {"latent": 16, "analysis": (8, 8, 16), "synthesis": (16, 8, 4), "hyper": 8, "side": 8, "context": 8}
 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a handful of small pictures, one of them grey, one smaller than a crop."""
-    folder = tmp_path_factory.mktemp("pictures")
-    rng = np.random.default_rng(7)
-    (folder / "more").mkdir()
-    for number, size in enumerate([(96, 128), (128, 96), (100, 100), (96, 96), (30, 45)]):
-        coarse = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8))
-        smooth = np.asarray(coarse.resize(size, Image.Resampling.BICUBIC)).astype(np.float32)
-        noisy = np.clip(smooth + rng.normal(0, 4, smooth.shape), 0, 255).astype(np.uint8)
-        name = f"more/grey{number}.png" if number == 3 else f"picture{number}.png"
-        Image.fromarray(noisy).convert("L" if number == 3 else "RGB").save(folder / name)
-    (folder / "notes.txt").write_text("not a picture")
-    return folder
-
-
-def configure(pictures: Path, out: Path, **options: Any) -> RunConfig:
-    """A run of a few seconds with a small model."""
-    default: dict[str, Any] = {
-        "minutes": 0.05,
-        "stages": ((0.5, 64, 2), (1.0, 128, 2)),
-        "learning_rate": 2e-3,
-        "warmup_steps": 5,
-        "log_steps": 2,
-        "precision": "32-true",
-        "accelerator": "cpu",
-        "val_crop": 64,
-        "val_rates": (40, 150),
-    }
-    options = default | {"out": str(out)} | options
-    return RunConfig("photo", SMALL_MODEL, DataConfig(str(pictures), str(pictures)), TrainConfig(**options))
+    """A folder with a handful of small pictures."""
+    return make_pictures(tmp_path_factory.mktemp("pictures"))
 
 
 def rows_of(out: Path) -> list[dict[str, Any]]:
@@ -192,7 +169,8 @@ def test_bad_steps_are_skipped_and_counted(trainer: Trainer, monkeypatch: pytest
 
     def endless(batch: torch.Tensor, rate: torch.Tensor) -> RateDistortion:
         weight = next(trainer.model.parameters())
-        return RateDistortion((weight.sum() * float("inf")).expand(2), torch.ones(2), torch.ones(2))
+        one = torch.ones(2)
+        return RateDistortion((weight.sum() * float("inf")).expand(2), one, one, one, one)
 
     trainer.norm = norm
     with monkeypatch.context() as patch:
@@ -214,7 +192,7 @@ def test_without_warm_up_the_first_steps_are_no_outliers(pictures: Path, tmp_pat
 
 @pytest.mark.slow
 def test_training_needs_neither_the_native_core_nor_onnx_nor_matplotlib(pictures: Path, tmp_path: Path) -> None:
-    widths = "\n".join(f"{name} = {json.dumps(value)}" for name, value in SMALL_MODEL.items())
+    widths = "\n".join(f"{name} = {json.dumps(value)}" for name, value in SMALL_PHOTO.items())
     (tmp_path / "run.toml").write_text(
         f'[model]\nname = "photo"\n{widths}\n[data]\ntrain = {json.dumps(str(pictures))}\n'
         f"val = {json.dumps(str(pictures))}\n[train]\nout = {json.dumps(str(tmp_path / 'run'))}\nminutes = 0.01\n"
@@ -277,7 +255,7 @@ def test_pictures_smaller_than_the_crop_are_mirrored_not_enlarged(
     colours = {tuple(colour) for colour in picture.reshape(-1, 3).tolist()}
     assert {tuple(colour) for colour in whole.reshape(-1, 3).tolist()} == colours, f"seed {seed}"
     for _ in range(20):
-        assert random_crop(picture, 64, rng).shape == (64, 64, 3), f"seed {seed}"
+        assert cut(picture, 64, draw_crop(picture.shape, 64, rng)).shape == (64, 64, 3), f"seed {seed}"
 
 
 def test_the_klt_is_orthonormal_and_keeps_most_of_the_energy(pictures: Path) -> None:
@@ -319,9 +297,74 @@ def test_resuming_without_a_checkpoint_says_so(pictures: Path, tmp_path: Path) -
 
 def test_resuming_another_model_says_so(trainer: Trainer) -> None:
     trainer.save()
-    other = replace(trainer.config, model_fields=SMALL_MODEL | {"side": 12})
+    other = replace(trainer.config, model_fields=SMALL_PHOTO | {"side": 12})
     with pytest.raises(ArgumentError, match=r"of another model: give \[model\]"):
         train(other, resume=True)
+
+
+def test_a_model_of_one_lambda_asks_for_it(pictures: Path, tmp_path: Path) -> None:
+    config = replace(configure(pictures, tmp_path / "run"), model="bmshj2018-factorized", model_fields=SMALL_PLAIN)
+    with pytest.raises(ArgumentError, match=r"\[train\] 'bmshj2018-factorized' is trained for one lambda: set lmbda"):
+        train(config)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_a_run_of_one_lambda_is_trained_and_measured_there_alone(pictures: Path, tmp_path: Path) -> None:
+    config = configure(pictures, tmp_path, lmbda=0.0123, minutes=0.01)
+    train(config)
+    step = lmbda_to_rate(0.0123)
+    with (tmp_path / "validation.csv").open(newline="") as file:
+        assert [int(row["rate"]) for row in csv.DictReader(file)] == [step]
+    trainer = Trainer(config)
+    assert trainer.rates(3).tolist() == [step] * 3
+    result = trainer.forward(Batches(config.data, 0).batch(0, 64, 2), trainer.rates(2))
+    assert result.lmbda.tolist() == pytest.approx([0.0123] * 2)
+
+
+def test_a_run_can_start_from_the_averaged_weights_of_another(trainer: Trainer, tmp_path: Path) -> None:
+    trainer.save()
+    other = Trainer(replace(trainer.config, train=replace(trainer.options, out=str(tmp_path / "other"), seed=5)))
+    assert not torch.equal(state_of(other)["synthesis.first.weight"], state_of(trainer)["synthesis.first.weight"])
+    other.start_from(Path(trainer.options.out))
+    assert_same(dict(other.model.state_dict()), trainer.average)
+    assert_same(other.average, trainer.average)
+    assert other.step == 0
+
+
+def test_checkpoints_number_the_parameters_as_ever(trainer: Trainer) -> None:
+    """A run of version 0.1.0 goes on only if its moments meet their parameters again."""
+    names = {id(parameter): name for name, parameter in trainer.model.named_parameters()}
+    rest, *others = [[names[id(each)] for each in group["params"]] for group in trainer.optimizer.param_groups]
+    parts = [name.split(".")[0] for name in rest]
+    assert list(dict.fromkeys(parts)) == ["analysis", "hyper_analysis_net", "hyper_synthesis", "context", "z_index"]
+    assert others[:2] == [["analysis.linear.weight"], ["synthesis.linear.weight"]]
+    assert {name.split(".")[0] for name in others[2]} == {"synthesis"}
+    factors = [group["factor"] for group in trainer.optimizer.param_groups]
+    assert factors == [1.0, 0.02, 0.02, 4.0]
+
+
+def test_moments_of_other_parameters_are_refused(trainer: Trainer) -> None:
+    state = checkpoint.flatten_optimizer(trainer.optimizer)
+    state["optimizer.0.exp_avg"] = torch.zeros(1, 2, 3)
+    with pytest.raises(ModelError, match=r"optimizer\.0\.exp_avg has the shape \(1, 2, 3\)"):
+        checkpoint.restore_optimizer(trainer.optimizer, state)
+
+
+def test_soft_rounding_hardens_as_the_run_goes_on(trainer: Trainer) -> None:
+    options = replace(trainer.options, quantiser="soft", soft_alpha=(1.0, 9.0))
+    seen: list[float] = []
+
+    class Watched(Soft):
+        def _quantise(self, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            seen.append(self.alpha)
+            return super()._quantise(value)
+
+    objective = Objective(trainer.model, options, trainer.fabric.autocast)
+    objective.quantiser = Watched
+    for progress in (0.0, 0.5, 1.0):
+        objective(torch.zeros(1, 3, 64, 64, dtype=torch.uint8), torch.tensor([9]), progress, False)
+    assert sorted(set(seen)) == pytest.approx([1.0, 3.0, 9.0])
 
 
 def test_the_last_phase_freezes_the_encoding_half_and_trains_the_rest(trainer: Trainer) -> None:

@@ -110,7 +110,7 @@ def run(found: Sequence[Block], path: Path) -> list[str]:
         code = compile("\n" * (block.line - 1) + block.body, str(path), "exec", dont_inherit=True)
         with contextlib.redirect_stdout(io.StringIO()) as out:
             exec(code, module.__dict__)
-        printed.append(out.getvalue())
+        printed.append(out.getvalue().lstrip("\n"))  # progress bars leave empty lines
         print(printed[-1], end="", flush=True)
     return printed
 

@@ -240,9 +240,9 @@ def models(
 
 @app.command()
 def train(
-    config: Annotated[Path, typer.Argument(help="TOML file with the tables model, data, train.")],
+    config: Annotated[Path, typer.Argument(help="TOML file with the tables model, data, train; see docs/training.md.")],
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the run's folder.")] = False,
-    start: Annotated[Path | None, typer.Option("--from", help="Start from the weights of a .itgm file.")] = None,
+    start: Annotated[Path | None, typer.Option("--from", help="Begin with a .itgm file's or a run's weights.")] = None,
     shard_mib: Annotated[int | None, typer.Option(help="Split checkpoints into files of about this size.")] = None,
 ) -> None:
     """Train a model (needs the extra intaglio[train])."""
@@ -251,6 +251,15 @@ def train(
 
     shard = None if shard_mib is None else shard_mib << 20
     workshop.train(read_config(config), resume=resume, start=start, shard_bytes=shard)
+
+
+@app.command()
+def sweep(config: Annotated[Path, typer.Argument(help="As for train, with a table sweep.")]) -> None:
+    """Train a model for each of a few lambdas and draw their curve; goes on by itself (needs intaglio[train])."""
+    workshop = _workshop("sweep")
+    from intaglio.workshop.config import read_config
+
+    workshop.sweep(read_config(config))
 
 
 @app.command()

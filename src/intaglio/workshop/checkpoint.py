@@ -93,7 +93,7 @@ def flatten_optimizer(optimizer: torch.optim.Optimizer) -> State:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, state: State) -> None:
-    """Puts back what `flatten_optimizer` took.
+    """Puts back what `flatten_optimizer` took. Raises ModelError if it is of other parameters.
 
     Tensors of a parameter's shape get its strides too: files hold the plain order, and fused optimisers walk the memory
     of a parameter and of its moments side by side, whatever their strides.
@@ -104,7 +104,10 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, state: State) -> None:
     for name, value in state.items():
         if name.startswith("optimizer."):
             _, number, key = name.split(".", 2)
-            like = parameters[int(number)]
+            like = parameters[int(number)] if int(number) < len(parameters) else torch.empty(0)
+            if value.ndim and value.shape != like.shape:
+                shapes = f"{tuple(value.shape)}, not {tuple(like.shape)}"
+                raise ModelError(f"checkpoint: {name} has the shape {shapes}; is it of another version?")
             fits = value.shape == like.shape
             entries.setdefault(int(number), {})[key] = torch.empty_like(like).copy_(value) if fits else value
     full["state"] = entries

@@ -1,4 +1,4 @@
-"""What a training run is made of, read from a TOML file: [model], [data], [train]."""
+"""What a training run is made of, read from a TOML file: [model], [data], [train], [sweep]; see docs/training.md."""
 
 from __future__ import annotations
 
@@ -19,7 +19,13 @@ else:
 
 Section = TypeVar("Section")
 CROP_UNIT = 64  # pixels: one hyper-latent
-PRECISIONS = ("32-true", "bf16-mixed")  # others would need a scaled loss
+MS_SSIM_CROP = 192  # pixels: the least multiple of CROP_UNIT that has five scales
+CHOICES = {
+    "precision": ("32-true", "bf16-mixed"),  # others would need a scaled loss
+    "distortion": ("mse", "l1", "ms-ssim"),
+    "rate_term": ("density", "log2"),
+    "quantiser": ("mixed", "noise", "straight-through", "soft"),
+}
 
 
 @dataclass(frozen=True)
@@ -38,11 +44,16 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How long and how fast."""
+    """What for, how long and how fast."""
 
+    lmbda: float = 0.0  # weight of the squared error; 0: the whole quality scale
+    distortion: str = "mse"
+    rate_term: str = "density"  # what trains the transforms: the learned densities, or max(0, log2 |y|)
+    quantiser: str = "mixed"
+    soft_alpha: tuple[float, float] = (1.0, 16.0)  # of the quantiser "soft": at the beginning, at the end
     out: str = "runs/photo"  # folder for checkpoints, the log, validation results
-    minutes: float = 120.0  # length of the whole run; the learning rate follows it
-    stages: tuple[tuple[float, int, int], ...] = ((0.78, 256, 6), (1.0, 384, 3))  # until, crop, batch
+    minutes: float = 120.0  # length of the whole run, or sweep; the learning rate follows it
+    stages: tuple[tuple[float, int, int], ...] = ((0.78, 256, 6), (1.0, 384, 3))  # until, crop, batch of a process
     hard_from: float = 1.0  # from this share of the run on: latents rounded, the encoding half frozen
     hard_learning_rate: float = 1e-4  # at the beginning of that phase; it falls to zero as well
     learning_rate: float = 4e-4
@@ -67,12 +78,16 @@ class TrainConfig:
             _require("train", key, 0.0 < getattr(self, key) < math.inf, "above zero")
         for key in ("linear_factor", "synthesis_factor", "save_minutes", "val_minutes"):
             _require("train", key, getattr(self, key) >= 0.0, "zero or more")
+        _require("train", "lmbda", 0.0 <= self.lmbda < math.inf, "above zero, or 0 for the whole quality scale")
+        for key, known in CHOICES.items():
+            _require("train", key, getattr(self, key) in known, f"one of {', '.join(known)}")
+        ends = len(self.soft_alpha) == 2 and all(0.0 < end < math.inf for end in self.soft_alpha)
+        _require("train", "soft_alpha", ends, "two numbers above zero")
         for key, least in {"warmup_steps": 0, "seed": 0, "log_steps": 1, "val_crop": CROP_UNIT}.items():
             _require("train", key, getattr(self, key) >= least, f"{least} or more")
         _require("train", "hard_from", 0.0 <= self.hard_from <= 1.0, "from 0 to 1")
         _require("train", "outlier", self.outlier > 1.0, "above 1")
         _require("train", "ema", 0.0 <= self.ema < 1.0, "from 0 up to, but not, 1")
-        _require("train", "precision", self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}")
         valid = bool(self.val_rates) and all(0 <= rate <= MAX_RATE for rate in self.val_rates)
         _require("train", "val_rates", valid, f"rate steps from 0 to {MAX_RATE}, one at least")
         self._check_stages()
@@ -84,16 +99,33 @@ class TrainConfig:
         crops = all(crop > 0 and crop % CROP_UNIT == 0 and batch >= 1 for _, crop, batch in self.stages)
         wanted = f"[until, crop, batch] each, crop a multiple of {CROP_UNIT}, batch 1 or more"
         _require("train", "stages", crops, wanted)
+        large = self.distortion != "ms-ssim" or all(crop >= MS_SSIM_CROP for _, crop, _ in self.stages)
+        _require("train", "stages", large, f"crops of {MS_SSIM_CROP} or more: MS-SSIM has five scales")
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """One run for each lambda."""
+
+    lmbdas: tuple[float, ...] = (0.002, 0.01, 0.05)
+    warm: bool = False  # whether each run starts from the weights of the one before
+
+    def __post_init__(self) -> None:
+        """Raises ArgumentError naming what cannot be meant."""
+        valid = bool(self.lmbdas) and all(0.0 < lmbda < math.inf for lmbda in self.lmbdas)
+        valid = valid and len(set(self.lmbdas)) == len(self.lmbdas)
+        _require("sweep", "lmbdas", valid, "different numbers above zero, one at least")
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """One training run."""
+    """One training run, or one for each lambda of a sweep."""
 
     model: str = "photo"
     model_fields: dict[str, Any] = field(default_factory=dict)
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    sweep: SweepConfig = field(default_factory=SweepConfig)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for checkpoints and records."""
@@ -136,9 +168,9 @@ def section(kind: type[Section], name: str, values: Any) -> Section:
 
 def from_dict(values: dict[str, Any]) -> RunConfig:
     """A configuration from the tables of a TOML file. Raises ArgumentError naming what does not belong."""
-    unknown = set(values) - {"model", "data", "train"}
-    if unknown:
-        raise ArgumentError(f"configuration: unknown table {', '.join(sorted(unknown))}; known: model, data, train")
+    known = "model", "data", "train", "sweep"
+    if unknown := set(values) - {*known}:
+        raise ArgumentError(f"configuration: unknown table {', '.join(sorted(unknown))}; known: {', '.join(known)}")
     model = values.get("model", {})
     if not isinstance(model, dict) or not isinstance(model.get("name", ""), str):
         raise ArgumentError("configuration: [model] must be a table, and its name a str")
@@ -147,7 +179,8 @@ def from_dict(values: dict[str, Any]) -> RunConfig:
     train = section(TrainConfig, "train", values.get("train", {}))
     if not data.train:
         raise ArgumentError("configuration: [data] train is missing; set it to a folder of pictures")
-    return RunConfig(model.get("name", "photo"), widths, data, train)
+    sweep = section(SweepConfig, "sweep", values.get("sweep", {}))
+    return RunConfig(model.get("name", "photo"), widths, data, train, sweep)
 
 
 def read_config(path: str | Path) -> RunConfig:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -44,11 +45,11 @@ def manifest_hash(files: list[Path]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def load_pictures(files: list[Path], label: str = "decoding pictures") -> list[Pixels]:
+def load_pictures(files: list[Path], label: str = "decoding pictures", quiet: bool = False) -> list[Pixels]:
     """The files as uint8 (H,W,3) arrays, upright, in sRGB. Raises ImageError naming the first that cannot be read."""
     # One after another: `images.load` holds a lock. A tile of 512x512 takes 10 ms, so threads of our own would save
     # seconds, once a run, and bring a second way to read a picture.
-    return [images.to_rgb(images.load(path).pixels) for path in track(files, label, transient=True)]
+    return [images.to_rgb(images.load(path).pixels) for path in track(files, label, transient=True, disable=quiet)]
 
 
 def at_least(picture: Pixels, size: int) -> Pixels:
@@ -60,40 +61,62 @@ def at_least(picture: Pixels, size: int) -> Pixels:
     return np.pad(picture, ((0, below), (0, right), (0, 0)), mode="symmetric") if below or right else picture
 
 
-def random_crop(picture: Pixels, size: int, rng: np.random.Generator) -> Pixels:
-    """A crop (size, size, 3), flipped and, half of the time, taken from the picture scaled down by 0.6..1.
+@dataclass(frozen=True)
+class Crop:
+    """Which square of a picture to take, `side` pixels from `top`, `left`, and whether to turn it over."""
 
-    Smaller pictures are continued by `at_least`.
+    top: int
+    left: int
+    side: int
+    mirrored: bool
+    transposed: bool
+
+
+def draw_crop(shape: tuple[int, ...], size: int, rng: np.random.Generator) -> Crop:
+    """A random crop of a picture (H,W,3), half of the time larger than `size` by up to 1 / 0.6, to be scaled down.
+
+    Always draws the same way, so that of several processes each can draw what the others cut.
     """
-    picture = at_least(picture, size)
+    height, width = (max(side, size) for side in shape[:2])
     scale = rng.uniform(SMALLEST_SCALE, 1.0) if rng.random() < 0.5 else 1.0
-    height, width = picture.shape[:2]
     side = min(round(size / scale), height, width)
-    top, left = rng.integers(0, height - side + 1), rng.integers(0, width - side + 1)
-    crop = picture[top : top + side, left : left + side]
-    if side != size:
-        crop = np.asarray(Image.fromarray(crop).resize((size, size), Image.Resampling.BICUBIC))
-    if rng.random() < 0.5:
-        crop = crop[:, ::-1]
-    return crop.transpose(1, 0, 2) if rng.random() < 0.25 else crop
+    top, left = (int(rng.integers(0, free - side + 1)) for free in (height, width))
+    return Crop(top, left, side, rng.random() < 0.5, rng.random() < 0.25)
+
+
+def cut(picture: Pixels, size: int, crop: Crop) -> Pixels:
+    """The crop (size, size, 3); smaller pictures are continued by `at_least`."""
+    rows, columns = slice(crop.top, crop.top + crop.side), slice(crop.left, crop.left + crop.side)
+    part = at_least(picture, size)[rows, columns]
+    if crop.side != size:
+        part = np.asarray(Image.fromarray(part).resize((size, size), Image.Resampling.BICUBIC))
+    if crop.mirrored:
+        part = part[:, ::-1]
+    return part.transpose(1, 0, 2) if crop.transposed else part
 
 
 class Batches:
-    """Batches of random crops, (B,3,size,size) uint8 tensors; the n-th depends on the seed and n alone."""
+    """Batches of random crops, (B,3,size,size) uint8 tensors; the n-th depends on the seed and n alone.
 
-    def __init__(self, config: DataConfig, seed: int) -> None:
+    `part`: which of how many equal parts of every batch this process takes; together they are the batch that one
+    process would draw.
+    """
+
+    def __init__(self, config: DataConfig, seed: int, part: tuple[int, int] = (0, 1)) -> None:
         files = picture_files(config.train, "[data] train")
         self.manifest = manifest_hash(files)
-        self.pictures = load_pictures(files)
+        self.pictures = load_pictures(files, quiet=part[0] > 0)
         repeats = [config.repeat if path.name.startswith(config.repeat_prefix) else 1 for path in files]
         self.order = np.repeat(np.arange(len(files)), repeats)
-        self.seed = seed
+        self.seed, self.part = seed, part
 
     def batch(self, number: int, size: int, count: int) -> Tensor:
-        """Batch `number`, of `count` crops."""
+        """This process's part, `count` crops, of batch `number`."""
         rng = np.random.default_rng((self.seed, number))
-        chosen = rng.choice(self.order, count)
-        crops = np.stack([random_crop(self.pictures[i], size, rng) for i in chosen])
+        rank, parts = self.part
+        chosen = [self.pictures[i] for i in rng.choice(self.order, count * parts)]
+        drawn = [(picture, draw_crop(picture.shape, size, rng)) for picture in chosen]
+        crops = np.stack([cut(picture, size, crop) for picture, crop in drawn[rank * count : (rank + 1) * count]])
         return torch.from_numpy(crops).permute(0, 3, 1, 2)
 
     def ahead(self, start: int, shapes: Iterator[tuple[int, int]], depth: int = 4) -> Iterator[Tensor]:

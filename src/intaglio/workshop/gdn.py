@@ -57,4 +57,5 @@ def _root(value: Tensor) -> Tensor:
 
 def _squared(root: Tensor, least: float) -> Tensor:
     """The value whose root is held, `least` or more."""
-    return lower_bound(root, (least + _OFFSET**2) ** 0.5) ** 2 - _OFFSET**2
+    bounded = lower_bound(root, (least + _OFFSET**2) ** 0.5)
+    return bounded * bounded - _OFFSET**2
