@@ -31,7 +31,7 @@ from intaglio.integer import HYPER, step_names, to_onnx
 from intaglio.modelfile import ModelFile
 from intaglio.traversal import HYPER_SCALE, Layout, Net, latents
 from intaglio.workshop import models, restore
-from intaglio.workshop.models.base import Model as TorchModel
+from intaglio.workshop.models.base import Hyperprior
 
 Run = Callable[[str, dict[str, NDArray[Any]]], Sequence[NDArray[Any]]]
 Graphs = Mapping[str, bytes]
@@ -112,7 +112,7 @@ class TorchParts:
     even where the caller asks for less by autocast.
     """
 
-    def __init__(self, model: TorchModel, threads: int = 1, transforms: torch.dtype = torch.float32) -> None:
+    def __init__(self, model: Hyperprior, threads: int = 1, transforms: torch.dtype = torch.float32) -> None:
         self.model, self.threads, self.transforms = model, threads, transforms
         self.device = next(model.parameters()).device
         self.layout, self.has_hyper = model.layout, model.has_hyper
@@ -231,13 +231,14 @@ def on_openvino(graphs: Graphs, threads: int = 1, precision: str = "f32") -> Run
     return run
 
 
-def twins(file: ModelFile) -> tuple[Model, TorchModel]:
+def twins(file: ModelFile) -> tuple[Model, Hyperprior]:
     """A model in ONNX Runtime and the same in PyTorch.
 
     The file's own weights, but for a unit in the biases, which PyTorch interpolates between anchors: both have those.
     """
     config = {key: tuple(value) if isinstance(value, list) else value for key, value in file.config.items()}
     model = models.build(file.name, **{key: value for key, value in config.items() if key != "halo"})
+    assert isinstance(model, Hyperprior)
     model.load_state_dict(restore.weights(file, model))
     arrays = {**file.arrays, **model.eval().arrays()}
     return Model(replace(file, arrays=arrays), threads=1), model

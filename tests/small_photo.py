@@ -24,6 +24,7 @@ def randomised(seed: int) -> Photo:
     """The model of that seed; the weights that begin at zero and the tables over the rate are random, too."""
     torch.manual_seed(seed)
     model = models.build("photo", **WIDTHS)
+    assert isinstance(model, Photo)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "index" in name:

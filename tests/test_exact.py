@@ -21,11 +21,11 @@ from intaglio.integer import HYPER
 from intaglio.modelfile import ModelFile
 from intaglio.quality import quality_to_rate
 from intaglio.traversal import latents
-from intaglio.workshop.models.base import Model as TorchModel
+from intaglio.workshop.models.base import Hyperprior
 from runtimes import LEVELS, Parts, Slice, TorchParts
 
 RATES_TRIED = [quality_to_rate(quality) for quality in (1, 30, 70, 100)]
-Twins = tuple[Model, TorchModel]
+Twins = tuple[Model, Hyperprior]
 
 
 @pytest.fixture(scope="module")

@@ -145,6 +145,7 @@ def test_every_integer_network_gives_exactly_the_numbers_of_pytorch(
 @torch.no_grad()
 def test_the_rows_of_z_are_those_of_pytorch(trained: Path, file: ModelFile) -> None:
     model = models.build("photo", **WIDTHS)
+    assert isinstance(model, Photo)
     model.load_state_dict(checkpoint.under("average.", checkpoint.load(trained)[0]))
     rows = model.z_rows(torch.arange(RATES))[:, :, 0, 0].numpy()
     assert file.arrays["z_rows"].dtype == np.uint8

@@ -13,11 +13,11 @@ from intaglio.integer import HYPER, LOC_STEPS, Network, Reference, step_names
 from intaglio.quality import RATES
 from intaglio.traversal import Layout, latents
 from intaglio.workshop import models
-from intaglio.workshop.coders import Hard, Noise
+from intaglio.workshop.coders import Hard, Mixed
 from intaglio.workshop.hyper import ContextStep, HyperSynthesis
 from intaglio.workshop.integer import IntegerConv, Placed, freeze, thaw
 from intaglio.workshop.layers import RateTable
-from intaglio.workshop.models.photo import Photo
+from intaglio.workshop.models.base import Model
 from small_photo import WIDTHS, randomised
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -25,7 +25,7 @@ Part = HyperSynthesis | ContextStep
 NETWORKS = (HYPER, *step_names(Layout(WIDTHS["latent"])))
 
 
-def placed(model: Photo) -> Iterator[tuple[str, Placed]]:
+def placed(model: Model) -> Iterator[tuple[str, Placed]]:
     """Every layer with its name."""
     for name, part in model.networks().items():
         for key, layer in part.placed().items():
@@ -64,11 +64,12 @@ def test_integer_networks_stay_in_float32_whatever_the_caller_asks_for() -> None
     z_hat = torch.randint(-20, 20, (1, WIDTHS["hyper"], 2, 2)).float()
     y_hat = torch.randint(-900, 900, (1, WIDTHS["latent"], 8, 8)) / LOC_STEPS
     wanted = model.hyper_synthesis(z_hat, rate)
+    first = model.hyper_analysis_net.get_submodule("layers.0")
     with torch.autocast("cpu", torch.bfloat16):
         side = model.hyper_synthesis(z_hat, rate)
         assert torch.equal(side, wanted)
         low = [step(side, y_hat, rate) for step in model.context_steps]
-        assert model.hyper_analysis_net.layers[0](y_hat).dtype == torch.bfloat16  # so the caller did ask
+        assert first(y_hat).dtype == torch.bfloat16  # so the caller did ask
     for step, found in zip(model.context_steps, low, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(step(side, y_hat, rate), found, strict=True))
 
@@ -130,8 +131,8 @@ def test_tables_over_the_rate_come_out_alike_on_every_machine(rng: np.random.Gen
     assert RateTable(torch.ones(1, 3)).rows().shape == (RATES, 3)
 
 
-@pytest.mark.parametrize("coder", [Noise, Hard])
-def test_gradients_reach_every_parameter(coder: type[Noise] | type[Hard]) -> None:
+@pytest.mark.parametrize("coder", [Mixed, Hard])
+def test_gradients_reach_every_parameter(coder: type[Mixed] | type[Hard]) -> None:
     model = randomised(7).train()
     x, rate = torch.rand(4, 3, 128, 128), torch.tensor([3, 70, 130, 195])
     seen = coder(model.layout)
@@ -150,7 +151,7 @@ def test_quantised_weights_follow_the_optimiser(seed: int) -> None:
     optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
     for number in range(3):
         x, rate = torch.rand(2, 3, 64, 64), torch.tensor([40 + number, 150])
-        coder = Noise(model.layout)
+        coder = Mixed(model.layout)
         latents(model, x, rate, coder)  # type: ignore[arg-type]
         assert isinstance(coder.bits, torch.Tensor)
         optimiser.zero_grad()

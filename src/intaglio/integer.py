@@ -10,8 +10,8 @@ Weights are 8 bits wide, inputs 0..255 or -127..127; bias, int32, holds the half
 in any order, gives the integer answer, and one that errs by less than that half does too.
 
 A network is a few layers in a fixed arrangement, `hyper_synthesis` or one of `context_0`, `context_1`, .., a step of
-the layout each, held as arrays `<network>.<layer>.weight | bias | shift` in the model file. `to_onnx` makes the graph that
-runs it; `Reference` is the same in slow NumPy, on 64-bit floats that are whole numbers.
+the layout each, held as arrays `<network>.<layer>.weight | bias | shift` in the model file. `to_onnx` makes the graph
+that runs it; `Reference` is the same in slow NumPy, on 64-bit floats that are whole numbers.
 """
 
 from __future__ import annotations

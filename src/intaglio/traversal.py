@@ -2,7 +2,7 @@
 
 Training, estimating, encoding and decoding walk a model through `latents`; only the coder differs:
 
-    Noise (workshop)   adds noise for the rate, rounds straight through for the synthesis; sums bits
+    Mixed (workshop)   adds noise for the rate, rounds straight through for the synthesis; sums bits
     Round              rounds; sums the bits that the frozen tables charge
     Encode             rounds, collects the slices in order; `finish()` codes them
     Decode             ignores its input and pulls the same slices
@@ -130,7 +130,7 @@ class Net(Protocol[Array]):
 
 
 class Coder(ABC, Generic[Array]):
-    """What to do with a latent. Abstract: `Noise`, `Round`, `Encode` and `Decode` are final."""
+    """What to do with a latent. Abstract: `Round`, `Encode` and `Decode` are final, as are the workshop's."""
 
     @abstractmethod
     def factorized(self, z: Array | None, rows: Any) -> Array:

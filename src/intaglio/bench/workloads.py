@@ -24,6 +24,7 @@ from intaglio.coders import Round
 from intaglio.quality import quality_to_rate
 from intaglio.rans import Tables
 from intaglio.scales import scale_grid
+from intaglio.traversal import Layout
 
 SYNTHETIC = ("dense", "sparse")
 QUALITY = 50.0  # of the picture
@@ -123,8 +124,8 @@ def picture(path: Path) -> Workload:
 class _Record(Round):
     """Keeps every slice that goes through the coder."""
 
-    def __init__(self, channels: int, tables: Tables) -> None:
-        super().__init__(channels, tables)
+    def __init__(self, layout: Layout, tables: Tables) -> None:
+        super().__init__(layout, tables)
         self.slices: list[tuple[NDArray[np.int32], NDArray[np.uint8]]] = []
 
     def _code(self, symbols: NDArray[np.int32] | None, rows: NDArray[np.uint8]) -> NDArray[np.int32]:
