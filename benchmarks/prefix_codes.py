@@ -229,10 +229,10 @@ more than the entropy. Shannon's code takes {shannon:.2f} bit more: it rounds ev
 bound. Latents are mostly near-certain zeros; under a prefix code many of them would have to share a word (run lengths,
 end of block), as JPEG does it.
 
-**The tables of z fit worst.** At quality {low.quality:g} the cross-entropy is {low.bpp("bound"):.3f} bits per pixel and
-the own entropy {low.bpp("own"):.3f}; z makes {misfit:.0f} % of the difference, and at quality {high.quality:g} still
-{high.bpp("z"):.3f} bits per pixel. Its symbols are few, but their tables are chosen by channel and quality alone,
-and all are Gaussians around zero."""
+**The tables fit.** At quality {low.quality:g} the cross-entropy is {low.bpp("bound"):.4f} bits per pixel and the own
+entropy {low.bpp("own"):.4f}; z, whose tables are chosen by channel and quality alone, makes {misfit:.0f} % of the
+difference. At quality {high.quality:g} the difference is {high.bpp("bound") - high.bpp("own"):.4f} bits per pixel,
+z's part of it {high.bpp("z"):.4f}."""
 
 
 def main() -> int:
