@@ -137,7 +137,9 @@ class TorchParts:
     def z_rows(self, rate: int) -> Floats:
         """As `Model.z_rows`."""
         with torch.no_grad():
-            return np.floor(self.model.z_rows(torch.tensor([rate], device=self.device)).cpu().numpy() + np.float32(0.5))
+            rows = self.model.z_rows(torch.tensor([rate], device=self.device))
+        assert isinstance(rows, torch.Tensor)  # a table over the rates, as `photo` has it
+        return np.floor(rows.cpu().numpy() + np.float32(0.5))
 
     def hyper_synthesis(self, z_hat: Floats, rate: int) -> Floats:
         """As `Model.hyper_synthesis`, but in natural units."""

@@ -6,6 +6,7 @@ import doctest
 import math
 import warnings
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -247,6 +248,8 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: entropy(HALF, axis=0.5), "axis is 0.5; it must be a whole number"),  # type: ignore[arg-type]
     (lambda: entropy(HALF, unit="bytes"), "unit is 'bytes'; it must be 'bits' or 'nats'"),  # type: ignore[arg-type]
     (lambda: Gaussian(0, 1).entropy(unit="bytes"), "unit is 'bytes'"),  # type: ignore[arg-type]
+    (lambda: entropy(HALF, unit=[]), "unit is of type list; it must be 'bits' or 'nats'"),  # type: ignore[arg-type]
+    (lambda: Laplace(0, 1).kl(Gaussian(0, 1), unit={}), "unit is of type dict"),  # type: ignore[arg-type]
     (lambda: kl(HALF, [0.5, 0.4]), r"q, of shape \(2,\).* sum of 0.9"),
     (lambda: cross_entropy(HALF, [0.5, 0.25, 0.25]), r"q has shape \(3,\); it must have that of p, \(2,\)"),
     (lambda: conditional_entropy([HALF, HALF], 0, 1), r"joint, of shape \(2, 2\).* sum of 2"),
@@ -263,8 +266,19 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: Gaussian(0.0, 1.0).kl(HALF), "other must be a density, not list"),  # type: ignore[arg-type]
     (lambda: Gaussian(0.0, 1.0).bins(0.0, -1, 1), "width is 0.0; it must be a number above 0"),
     (lambda: Gaussian(0.0, 1.0).bins(math.nan, -1, 1), "width is nan"),
-    (lambda: Gaussian(0.0, 1.0).bins(1.0, 2, -2), "low and high are 2 and -2"),
-    (lambda: Gaussian(0.0, 1.0).bins(1.0, -math.inf, 2), "low and high are -inf and 2"),
+    (lambda: Gaussian(0.0, 1.0).bins("1", -1, 1), "width is '1'; it must be a single number"),  # type: ignore[arg-type]
+    (lambda: Gaussian(0.0, 1.0).bins(None, -1, 1), "width is of type NoneType"),  # type: ignore[arg-type]
+    (lambda: Gaussian(0.0, 1.0).bins(True, -1, 1), "width is True; it must be a single number"),
+    (lambda: Gaussian(0.0, 1.0).bins([1.0, 2.0], -1, 1), "width is of type list"),  # type: ignore[arg-type]
+    (lambda: Gaussian(0, 1).bins(np.ones(2), -1, 1), r"width is .*shape \(2,\); .*single number"),  # type: ignore[arg-type]
+    (lambda: Gaussian(0, 1).bins(np.ones((1, 1)), -1, 1), r"width is .*shape \(1, 1\)"),  # type: ignore[arg-type]
+    (lambda: Gaussian(0.0, 1.0).bins(10**400, -1, 1), "width is inf; it must be a number above 0"),
+    (lambda: Gaussian(0.0, 1.0).bins(1.0, None, 1), "low is of type NoneType"),  # type: ignore[arg-type]
+    (lambda: Gaussian(0.0, 1.0).bins(1.0, -1, "1"), "high is '1'"),  # type: ignore[arg-type]
+    (lambda: bins(3, 1.0, -1, 1), "cdf is of type int; it must be a function"),  # type: ignore[arg-type]
+    (lambda: bins(Gaussian(0, 1).cdf, 1.0, -1, 1, [0.5]), "survival is of type list"),  # type: ignore[arg-type]
+    (lambda: Gaussian(0.0, 1.0).bins(1.0, 2, -2), "low and high are 2.0 and -2.0"),
+    (lambda: Gaussian(0.0, 1.0).bins(1.0, -math.inf, 2), "low and high are -inf and 2.0"),
     (lambda: Gaussian(0.0, 1.0).bins(1e-9, -1, 1), "too many bins of 1e-09"),
     (lambda: Gaussian(0.0, 1.0).bins(1e-300, 1e300, 1e300), "too many bins"),
     (lambda: bins(lambda x: x, 1.0, -3, 3), "cdf must give numbers from 0 to 1 for 6 edges"),
@@ -272,6 +286,12 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: bins(lambda x: 0.5 - x / 9, 1.0, -3, 3), "cdf: it falls"),
     (lambda: bins(lambda x: 0.5 + x / 9, 1.0, -3, 3, lambda x: 0.5 + x / 9), "survival: it must be 1 - cdf"),
 ]
+
+
+def test_a_width_may_be_a_number_of_any_kind() -> None:
+    wanted = Gaussian(0.0, 1.0).bins(2.0, -4, 4)
+    for width in (2, np.float32(2.0), np.int8(2), np.array(2.0), Fraction(2)):
+        assert np.array_equal(Gaussian(0.0, 1.0).bins(width, -4, 4), wanted)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("call", "said"), WRONG)

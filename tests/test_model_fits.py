@@ -69,7 +69,8 @@ def test_tables_and_configuration_that_do_not_fit_are_refused(
         Model(modelfile.read(modelfile.write(wrong)))
 
 
-WITHOUT_Z = {"y_rows": np.zeros(8, np.uint8), "y_loc": np.arange(8, dtype=np.int32)}
+LOC = [0, 1, -1, 2, 3, 1 - 2**24, 2**24 - 1, 7]  # in 1/16; float32 holds them all
+WITHOUT_Z = {"y_rows": np.zeros(8, np.uint8), "y_loc": np.array(LOC, np.int32)}
 
 
 @pytest.mark.parametrize(
@@ -81,6 +82,7 @@ WITHOUT_Z = {"y_rows": np.zeros(8, np.uint8), "y_loc": np.arange(8, dtype=np.int
         ({"y_rows": np.zeros((8, 1), np.uint8)}, {}),
         ({"y_loc": np.zeros(7, np.int32)}, {}),
         ({"y_loc": np.zeros(8, np.float32)}, {}),
+        *(({"y_loc": np.array([0] * 7 + [loc], np.int32)}, {}) for loc in (2**24, -(2**24), 2**31 - 1, -(2**31))),
         ({}, {"order": "quad"}),
         ({}, {"slices": 2}),
     ],
@@ -94,8 +96,9 @@ def test_a_model_without_hyperprior_is_checked(
     model = Model(modelfile.read(modelfile.write(right)))
     assert not model.has_hyper
     loc, rows = model.context_steps[0](None, np.zeros((1, 8, 4, 4), np.float32), 0)
-    assert np.array_equal(loc[0, :, 3, 3], np.arange(8) / 16)
+    assert np.array_equal(loc[0, :, 3, 3].astype(np.float64) * 16, LOC)
     assert rows.shape == loc.shape
+    assert (loc.dtype, rows.dtype) == (np.float32, np.uint8)
     refused = replace(right, arrays={**arrays, **wrong}, config={**right.config, **config})
     with pytest.raises(ModelError, match="does not fit together"):
         Model(modelfile.read(modelfile.write(refused)))

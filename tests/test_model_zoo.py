@@ -16,8 +16,9 @@ from intaglio.traversal import latents
 from intaglio.workshop import models
 from intaglio.workshop.coders import Noise, Round
 from intaglio.workshop.complexity import macs_per_pixel
+from intaglio.workshop.entropy import ParametricFactorized
 from intaglio.workshop.loss import rate_distortion
-from intaglio.workshop.models.base import Hyperprior
+from intaglio.workshop.models.base import Hyperprior, Model
 from small_models import NAMES, RATE, TINY, tiny
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -126,6 +127,26 @@ def test_the_start_from_pictures_gives_a_transform_and_fitting_densities(
 def test_widths_that_cannot_be_are_named(name: str, fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ArgumentError, match=r"\[model\].*" + message):
         models.build(name, **fields)
+
+
+def _with_mean(mean: float) -> Model:
+    """A model without hyperprior whose channel 3 has this mean."""
+    model = tiny("bls2017", 5)
+    model.prior = prior = ParametricFactorized(model.layout.channels)
+    with torch.no_grad():
+        prior.components.means[3] = mean
+    return model
+
+
+@pytest.mark.parametrize("mean", [2.0**20, -(2.0**20), 2.0**27, -1e9, 1e30])
+def test_a_mean_that_no_model_file_holds_is_named_with_its_channel(mean: float) -> None:
+    with pytest.raises(ArgumentError, match=r"loc of channel 3 of 8 is -?[0-9.e+]+; a model file holds means within"):
+        _with_mean(mean).arrays()
+
+
+@pytest.mark.parametrize("sixteenths", [2**24 - 1, 1 - 2**24])
+def test_the_farthest_means_that_a_model_file_holds_are_exact(sixteenths: int) -> None:
+    assert _with_mean(sixteenths / 16).arrays()["y_loc"].tolist() == [0, 0, 0, sixteenths, 0, 0, 0, 0]
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from intaglio import prefix
 from intaglio.errors import ArgumentError, FormatError
 from intaglio.information import Gaussian, cross_entropy, distribution, entropy, kl
-from intaglio.prefix import PrefixCode
+from intaglio.prefix import MAX_LENGTH, MAX_SYMBOLS, PrefixCode
 
 CONSTRUCTIONS = [PrefixCode.shannon, PrefixCode.huffman]
 Construct = Callable[[np.ndarray], PrefixCode]
@@ -156,6 +156,42 @@ def test_symbols_come_back_from_as_many_bits_as_their_words_have(message: tuple[
     assert code.decode(data, bits, symbols.shape).tolist() == symbols.tolist()
 
 
+@pytest.mark.parametrize("code", [PrefixCode(("",)), PrefixCode(("0", "1"))])
+def test_no_symbols_are_no_bits(code: PrefixCode) -> None:
+    for nothing in ([], np.zeros((3, 0)), np.zeros(0, np.uint8)):
+        assert code.encode(nothing) == (b"", 0)
+    for shape in (0, (0,), (2, 0, 3)):
+        assert np.array_equal(code.decode(b"", 0, shape), np.zeros(shape, np.int64))
+
+
+def test_a_count_that_no_data_bounds_costs_no_memory() -> None:
+    """Words of no bits stand for any number of symbols: a number that is too large is refused ahead of any work."""
+    single = PrefixCode(("",))
+    for shape in (10**12, (10**6, 10**6), 10**30, (0, 10**30)):
+        with pytest.raises(ArgumentError, match=f"takes at most {MAX_SYMBOLS} symbols at once"):
+            single.decode(b"", 0, shape)
+    with pytest.raises(ArgumentError, match=f"symbols have shape .*at most {MAX_SYMBOLS}"):
+        single.encode(np.broadcast_to(np.uint8(0), (1 << 15, 1 << 14)))
+    assert single.decode(b"", 0, (1000, 1000)).shape == (1000, 1000)
+
+
+def test_the_longest_words_that_float64_probabilities_need_come_back() -> None:
+    """Neighbours that grow like Fibonacci's numbers make the deepest tree: each joins all that came before it."""
+    p = [2.0**-1074]
+    while len(p) < 2000 and sum(p) < 0.5:
+        p.append(2.0**-1074 if len(p) < 2 else (p[-1] + p[-2]) * (1 + 2.0**-40))  # a hair more: no ties
+    p.append(1.0 - math.fsum(p))
+    code = PrefixCode.huffman(p)
+    assert 1500 < code.lengths.max() <= MAX_LENGTH
+    symbols = np.arange(len(p))
+    assert np.array_equal(code.decode(*code.encode(symbols), len(p)), symbols)
+
+
+def test_the_longest_word_allowed_comes_back() -> None:
+    code = PrefixCode.canonical([1, MAX_LENGTH, 2])
+    assert code.decode(*code.encode([1, 0, 2, 1]), 4).tolist() == [1, 0, 2, 1]
+
+
 @given(messages())
 def test_every_prefix_of_a_stream_is_refused(message: tuple[PrefixCode, np.ndarray]) -> None:
     code, symbols = message
@@ -232,6 +268,15 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: PrefixCode.canonical([1, 1, 1]), "Kraft sum is 1.5"),
     (lambda: PrefixCode.canonical([1.0, 1.0]), r"lengths, of shape \(2,\), must be whole numbers"),
     (lambda: PrefixCode.canonical([1, -2]), "lengths, of shape"),
+    (lambda: PrefixCode.canonical([0, 1]), "Kraft sum is 1.5"),
+    (lambda: PrefixCode.canonical([0, 0]), "Kraft sum is 2"),
+    (lambda: PrefixCode.canonical([1, 10**9]), "lengths: the longest has 1000000000 bits; a word may have up to 2048"),
+    (lambda: PrefixCode.canonical(np.array([2**64 - 1], np.uint64)), "lengths: the longest has 18446744073709551615"),
+    (lambda: PrefixCode.canonical([[1], [1, 2]]), "lengths must be an array of whole numbers"),
+    (lambda: PrefixCode(("0", "1" * 2049)), "words: the longest has 2049 bits; a word may have up to 2048"),
+    (lambda: PrefixCode((0, 1)), "words: one is of type int; each must be a str"),  # type: ignore[arg-type]
+    (lambda: PrefixCode(("", "0")), "'' is the beginning of '0'"),
+    (lambda: PrefixCode("01"), "words is of type str; it must be a tuple"),  # type: ignore[arg-type]
     (lambda: PrefixCode.canonical([-1]), "none of the 1 symbols has a word"),
     (lambda: PrefixCode(()), "none of the 0 symbols has a word"),
     (lambda: PrefixCode(("0", "01")), "'0' is the beginning of '01'"),
@@ -240,7 +285,15 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: HALVES.encode([0, 2]), "symbols: 2 has no word in this code of 3"),
     (lambda: HALVES.encode([0, 3]), "symbols: 3 has no word"),
     (lambda: HALVES.encode([-1]), "symbols: -1 has no word"),
-    (lambda: HALVES.encode([0.0]), "must be whole numbers, not float64"),
+    (lambda: HALVES.encode([0.0]), r"symbols, of shape \(1,\), must be whole numbers, not float64"),
+    (lambda: HALVES.encode([[0], [1, 0]]), "symbols must be an array of whole numbers"),
+    (lambda: HALVES.decode(b"", 0, -1), "shape is -1; it must be a whole number, 0 or more"),
+    (lambda: PrefixCode(("",)).decode(b"", 0, -1), "shape is -1"),
+    (lambda: HALVES.decode(b"", 0, (-1, -1)), "shape is -1"),
+    (lambda: HALVES.decode(b"", 0, 0.5), "shape is 0.5"),  # type: ignore[arg-type]
+    (lambda: HALVES.decode(b"", -1, 0), "bits is -1; it must be a whole number, 0 or more"),
+    (lambda: HALVES.decode(b"", None, 0), "bits is None"),  # type: ignore[arg-type]
+    (lambda: HALVES.decode("", 0, 0), "data is of type str; it must be bytes"),  # type: ignore[arg-type]
     (lambda: HALVES.expected_length([0.5, 0.5]), r"shape \(2,\); the code has 3 symbols"),
 ]
 

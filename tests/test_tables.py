@@ -105,6 +105,8 @@ def test_a_palindrome_stays_one_and_every_cell_has_a_slot(pmf: Any) -> None:
         lambda: Tables.from_gaussian_scales([1.0, math.inf]),
         lambda: Tables.from_gaussian_scales([math.nan]),
         lambda: scale_to_index([1.0, 0.0]),
+        lambda: scale_to_index([1.0, math.inf]),
+        lambda: scale_to_index(math.nan),
     ],
 )
 def test_impossible_probabilities_and_scales_are_refused(construct: Callable[[], object]) -> None:

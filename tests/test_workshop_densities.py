@@ -204,6 +204,13 @@ NONE = torch.ones(3, 0)
         ),
         (lambda: log_likelihood(ONE, torch.ones(0)), r"scale of shape \(0,\).*there are none"),
         (lambda: bits(ONE, torch.ones(2)), r"value of shape \(3,\) and scale of shape \(2,\)"),
+        (lambda: bits(ONE, 1.0), "scale is of type float; it must be a tensor"),  # type: ignore[arg-type]
+        (lambda: likelihood(1.0, ONE), "value is of type float; it must be a tensor"),  # type: ignore[arg-type]
+        (lambda: bits(ONE, ONE > 0), r"scale of shape \(3,\) must hold real numbers, not torch.bool"),
+        (lambda: bits(ONE * 1j, ONE), r"value of shape \(3,\) must hold real numbers, not torch.complex64"),
+        (lambda: bits(ONE, ONE, []), r"family is \[\]; it must be one of"),  # type: ignore[arg-type]
+        (lambda: mixture_log_likelihood(ONE, [1.0], ONE, ONE), "weights is of type list"),  # type: ignore[arg-type]
+        (lambda: mixture_log_likelihood(1.0, HALVES, HALVES, HALVES), "value is of type float"),  # type: ignore[arg-type]
         (lambda: bits(ONE, ONE, "cauchy"), "'cauchy'.*gaussian, laplace, logistic"),
         (lambda: mixture_log_likelihood(ONE, HALVES, HALVES, ONE), r"weights \(2,\), means \(2,\), scales \(3,\)"),
         (lambda: mixture_log_likelihood(ONE, HALVES * 1.1, HALVES, HALVES), r"weights of shape \(2,\) must sum to 1"),

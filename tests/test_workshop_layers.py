@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import get_args
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -25,6 +28,7 @@ from intaglio.workshop.models.staged import RESIDUAL_REACH
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 STEPS = [(5, 2), (9, 4), (3, 1)]
+BAD_NUMBERS = [-0.1, math.nan, math.inf]
 
 
 @pytest.fixture(autouse=True)
@@ -232,10 +236,61 @@ def test_masks_are_those_of_the_papers() -> None:
     assert mask("checkerboard", 5)[0].tolist() == [0, 1, 0, 1, 0]
 
 
-@pytest.mark.parametrize("kernel", [0, 2, -1])
+@pytest.mark.parametrize("kernel", [0, 2, -1, 3.0])
 def test_a_mask_without_a_middle_is_refused(kernel: int) -> None:
-    with pytest.raises(ArgumentError, match=f"kernel is {kernel}"):
-        mask("A", kernel)
+    for make in (lambda: mask("A", kernel), lambda: MaskedConv2d(1, 1, kernel, "A")):
+        with pytest.raises(ArgumentError, match=f"kernel is {kernel}"):
+            make()
+
+
+@pytest.mark.parametrize("kind", ["C", "a", "", None, []])
+def test_a_mask_of_another_kind_is_refused(kind: Any) -> None:
+    for make in (lambda: mask(kind, 3), lambda: MaskedConv2d(1, 1, 3, kind)):
+        with pytest.raises(ArgumentError, match=re.escape(f"kind is {kind!r}; it must be one of A, B, checkerboard")):
+            make()
+
+
+@pytest.mark.parametrize("step", [strided, transposed, Shuffled])
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        ((3, 3, 4, 2), "kernel is 4; it must be odd"),
+        ((3, 3, 0, 2), "kernel is 0; it must be a whole number, 1 or more"),
+        ((3, 3, 5.0, 2), "kernel is 5.0; it must be a whole number"),
+        ((3, 3, 5, 0), "stride is 0; it must be a whole number, 1 or more"),
+        ((3, 3, 5, 1.5), "stride is 1.5"),
+        ((0, 3, 5, 2), "inputs is 0"),
+        ((3, -1, 5, 2), "outputs is -1"),
+    ],
+)
+def test_steps_of_sizes_that_cannot_be_are_refused(step: Callable[..., nn.Module], sizes: Any, said: str) -> None:
+    with pytest.raises(ArgumentError, match=said):
+        step(*sizes)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"channels": 0}, "channels is 0; it must be a whole number, 1 or more"),
+        ({"channels": 2.5}, "channels is 2.5"),
+        *(({"gamma": bad}, f"gamma is {bad}; it must be a finite number, 0 or more") for bad in BAD_NUMBERS),
+        *(({"least": bad}, f"least is {bad}; it must be a finite number, above zero") for bad in (0.0, *BAD_NUMBERS)),
+    ],
+)
+def test_gdn_of_parameters_that_cannot_be_is_refused(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ArgumentError, match=said):
+        partial(GDN, channels=3)(**options)
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 2, 2), (1, 1, 2, 2), (3, 2, 2), (1, 3, 2, 2, 1)])
+def test_gdn_names_the_shape_of_what_it_cannot_normalise(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ArgumentError, match=re.escape(f"x of shape {shape} must be (B, 3, H, W)")):
+        GDN(3)(torch.ones(shape))
+
+
+def test_gdn_that_starts_without_gamma_is_the_identity() -> None:
+    x = torch.randn(1, 3, 2, 2)
+    assert torch.allclose(GDN(3, gamma=0.0)(x), x)
 
 
 @pytest.mark.parametrize("shuffle", [False, True])

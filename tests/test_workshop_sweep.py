@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from intaglio.errors import ArgumentError
 from intaglio.images import load, to_rgb
 from intaglio.workshop import checkpoint
 from intaglio.workshop.config import DataConfig, RunConfig, SweepConfig
-from intaglio.workshop.sweep import JPEG_QUALITIES, MODEL, folder, runs, sweep
+from intaglio.workshop.sweep import JPEG_QUALITIES, MODEL, Point, folder, runs, sweep
+from intaglio.workshop.sweep import _as_csv as as_csv
 from small_runs import SMALL_PHOTO, SMALL_PLAIN, make_pictures, short
 
 LMBDAS = (0.002, 0.05)
@@ -96,6 +98,18 @@ def test_the_minutes_are_shared_and_the_folders_are_apart(tmp_path: Path) -> Non
     assert [run.train.lmbda for run in found] == [0.001, 0.01, 2]
     assert [run.train.minutes for run in found] == [2.0, 2.0, 2.0]
     assert [Path(run.train.out).name for run in found] == ["lmbda-0.001", "lmbda-0.01", "lmbda-2"]
+
+
+def test_lambdas_however_close_have_folders_of_their_own(tmp_path: Path) -> None:
+    close = [0.01, math.nextafter(0.01, 1.0), 0.01000001, 123456.0, 123457.0, 1e-9, 1e22]
+    assert len({folder(tmp_path, lmbda) for lmbda in close}) == len(close)
+    assert all(float(folder(tmp_path, lmbda).name.removeprefix("lmbda-")) == lmbda for lmbda in close)
+    assert folder(tmp_path, 2.0) == folder(tmp_path, 2) == tmp_path / "lmbda-2"
+
+
+def test_the_table_of_a_sweep_tells_close_lambdas_apart() -> None:
+    points = [Point("photo", lmbda, 1.0, 1.0, 30.0, math.nan) for lmbda in (0.01, 0.01000001)]
+    assert [float(row["setting"]) for row in csv.DictReader(as_csv(points).splitlines())] == [0.01, 0.01000001]
 
 
 def test_a_sweep_without_validation_pictures_says_so(tmp_path: Path) -> None:

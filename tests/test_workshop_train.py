@@ -333,7 +333,7 @@ def test_a_run_can_start_from_the_averaged_weights_of_another(trainer: Trainer, 
 
 
 def test_checkpoints_number_the_parameters_as_ever(trainer: Trainer) -> None:
-    """A run of version 0.1.0 goes on only if its moments meet their parameters again."""
+    """A run goes on only if its moments meet their parameters again; other numbers need another `VERSION`."""
     names = {id(parameter): name for name, parameter in trainer.model.named_parameters()}
     rest, *others = [[names[id(each)] for each in group["params"]] for group in trainer.optimizer.param_groups]
     parts = [name.split(".")[0] for name in rest]

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from intaglio import modelfile
 from intaglio.errors import ArgumentError, IntaglioError, ModelError
 from intaglio.integer import HYPER, LEVELS, LOC_STEPS, Network, Reference, from_arrays, step_names, to_onnx
-from intaglio.modelfile import WITHOUT_HYPERPRIOR, ModelFile
+from intaglio.modelfile import MAX_LOC, WITHOUT_HYPERPRIOR, ModelFile
 from intaglio.quality import MAX_RATE, RATES
 from intaglio.rans import Tables
 from intaglio.traversal import HYPER_SCALE, Layout
@@ -170,12 +170,14 @@ class _Prior:
         kinds = (loc.dtype.newbyteorder("="), rows.dtype, loc.shape, rows.shape)
         if kinds != (np.int32, np.uint8, (layout.channels,), (layout.channels,)) or rows.max() >= tables:
             raise ValueError(f"y_loc and y_rows are not int32 and uint8 ({layout.channels},), rows below {tables}")
+        if loc.min() <= -MAX_LOC or loc.max() >= MAX_LOC:
+            raise ValueError(f"y_loc reaches from {loc.min()} to {loc.max()}; it must stay within +-{MAX_LOC - 1}")
         if layout.steps != 1:
             raise ValueError(f"y_rows knows one step, not {layout.steps}")
         return _Prior((loc[:, None, None] / np.float32(LOC_STEPS)).astype(np.float32)[None], rows[None, :, None, None])
 
     def __call__(self, side: None, y_hat: Floats, rate: int) -> tuple[Floats, NDArray[np.uint8]]:
-        loc, rows = (np.broadcast_to(each, y_hat.shape) for each in (self.loc, self.rows))
+        loc, rows = np.broadcast_to(self.loc, y_hat.shape), np.broadcast_to(self.rows, y_hat.shape)
         return np.ascontiguousarray(loc), np.ascontiguousarray(rows)
 
 

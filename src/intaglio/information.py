@@ -26,6 +26,7 @@ without end as d falls, while D of the bins goes to the D of the densities.
 from __future__ import annotations
 
 import math
+import numbers
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -114,6 +115,7 @@ def bins(cdf: Function, width: float, low: float, high: float, survival: Functio
 
     Raises ArgumentError for a width or range that is none, more than 2^24 bins, and functions that are no cdf.
     """
+    width, low, high = _number(width, "width"), _number(low, "low"), _number(high, "high")
     if not 0 < width < math.inf:
         raise ArgumentError(f"width is {width!r}; it must be a number above 0")
     if not -math.inf < low <= high < math.inf:
@@ -265,8 +267,9 @@ _erfc = np.vectorize(math.erfc, otypes=[np.float64])
 
 
 def _check_unit(unit: str) -> None:
-    if unit not in _LOG:
-        raise ArgumentError(f"unit is {unit!r}; it must be 'bits' or 'nats'")
+    if not isinstance(unit, str) or unit not in _LOG:
+        given = repr(unit) if isinstance(unit, str) else f"of type {type(unit).__name__}"
+        raise ArgumentError(f"unit is {given}; it must be 'bits' or 'nats'")
 
 
 def _log(values: Floats, where: NDArray[np.bool_], unit: Unit) -> Floats:
@@ -293,6 +296,19 @@ def _numbers(value: ArrayLike, name: str) -> Floats:
     if array.dtype.kind not in "biuf":
         raise ArgumentError(f"{name}, of shape {array.shape}, must hold real numbers, not {array.dtype}")
     return array.astype(np.float64)
+
+
+def _number(value: object, name: str) -> float:
+    single = value.item() if isinstance(value, np.ndarray) and not value.ndim else value
+    if isinstance(single, numbers.Real) and not isinstance(single, bool):
+        try:
+            return float(single)
+        except OverflowError:
+            return math.inf if single > 0 else -math.inf  # type: ignore[operator]
+    shape = getattr(value, "shape", None)
+    given = repr(value) if isinstance(value, (str, bool)) else f"of type {type(value).__name__}"
+    given += "" if shape is None else f" and shape {shape}"
+    raise ArgumentError(f"{name} is {given}; it must be a single number")
 
 
 def _axes(axis: Axes | None, shape: tuple[int, ...], name: str = "axis") -> tuple[int, ...]:
@@ -347,6 +363,8 @@ def _joint(joint: ArrayLike, axis: Axes, other: Axes, name: str) -> tuple[Floats
 
 def _values(function: Function, edges: Floats, name: str) -> Floats:
     """What a cdf or its complement gives for the edges."""
+    if not callable(function):
+        raise ArgumentError(f"{name} is of type {type(function).__name__}; it must be a function of an array of edges")
     values = _numbers(function(edges), name)
     if values.shape[-1:] != edges.shape or not ((values >= 0) & (values <= 1)).all():
         got = f"shape {values.shape}"

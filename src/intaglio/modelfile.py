@@ -26,6 +26,7 @@ MAX_HEADER_BYTES = 1 << 20  # JSON grows about thirtyfold when it is read
 ENCODING_GRAPHS = ("analysis", "hyper_analysis")
 DECODING_GRAPHS = ("synthesis",)
 WITHOUT_HYPERPRIOR = "y_rows"  # an array that only models without z have
+MAX_LOC = 1 << 24  # entries of `y_loc` stay below it on either side of 0: so far float32 holds every whole number
 DTYPES = ("int8", "uint8", "uint16", "int32", "float32")
 ID_BYTES = 4
 _PREFIX = struct.Struct("<5sBI")

@@ -18,11 +18,13 @@ from __future__ import annotations
 
 import heapq
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -34,6 +36,8 @@ Ints = NDArray[np.int64]
 Bits = NDArray[np.uint8]  # zeros and ones
 
 NO_WORD = -1  # the length of a word that is not there
+MAX_LENGTH = 2048  # bits of a word; no code made from float64 probabilities needs more than about 1550
+MAX_SYMBOLS = 1 << 28  # encoded or decoded at once: where the only word is empty, no data bounds how many there are
 _WINDOW = 16  # bits that the decoder's table looks at; longer words are looked up one by one
 _CHUNK = 1 << 16  # symbols encoded at a time, for the memory
 
@@ -42,15 +46,23 @@ _CHUNK = 1 << 16  # symbols encoded at a time, for the memory
 class PrefixCode:
     """words: for each symbol 0..n-1 its word, a string of "0" and "1", or None where it has none.
 
-    The empty word is possible where it is the only one. Raises ArgumentError if the words are no prefix-free code.
+    The empty word is possible where it is the only one; none is longer than 2048 bits. Raises ArgumentError if the
+    words are no prefix-free code.
     """
 
     words: tuple[str | None, ...]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.words, tuple):
+            raise ArgumentError(f"words is of type {type(self.words).__name__}; it must be a tuple")
+        for word in self.words:
+            if not isinstance(word, (str, type(None))):
+                kind = type(word).__name__
+                raise ArgumentError(f"words: one is of type {kind}; each must be a str of zeros and ones, or None")
         given = sorted(word for word in self.words if word is not None)
         if not given:
             raise ArgumentError(f"words: none of the {len(self.words)} symbols has a word; at least one must")
+        _check_longest("words", max(map(len, given)))
         for word in given:
             if not {*word} <= {"0", "1"}:
                 raise ArgumentError(f"words: {word!r} is no string of zeros and ones")
@@ -93,11 +105,13 @@ class PrefixCode:
         """The code with words of these lengths, -1 for none, that counts upwards: shorter words first, then lower
         symbols (Schwartz and Kallick 1964). It is fully described by the lengths.
 
-        lengths: whole numbers, (n,). Raises ArgumentError for others, and if no prefix-free code has them (Kraft).
+        lengths: whole numbers, (n,), at most 2048. Raises ArgumentError for others, and if no prefix-free code has them
+        (Kraft).
         """
-        array = np.asarray(lengths)
+        array = _array(lengths, "lengths")
         if array.ndim != 1 or array.dtype.kind not in "iu" or not array.size or array.min() < NO_WORD:
             raise ArgumentError(f"lengths, of shape {array.shape}, must be whole numbers, -1 or more, in one dimension")
+        _check_longest("lengths", int(array.max()))
         if (total := _kraft_sum(array)) > 1:
             raise ArgumentError(f"lengths: the Kraft sum is {float(total):.6g}; above 1 no code is prefix-free")
         return _assign(array, np.arange(len(array)))
@@ -134,29 +148,37 @@ class PrefixCode:
     def encode(self, symbols: ArrayLike) -> tuple[bytes, int]:
         """The words of the symbols (whole numbers 0..n-1, any shape) in order: the bytes, and how many bits they hold.
 
-        The first bit is the highest of the first byte; what is left of the last byte is 0. Raises ArgumentError for a
-        symbol without a word.
+        The first bit is the highest of the first byte; what is left of the last byte is 0. No symbols are no bits.
+        Raises ArgumentError for a symbol without a word, and for more than 2^28 symbols.
         """
-        flat = np.asarray(symbols).reshape(-1)
-        if flat.size and flat.dtype.kind not in "iu":
-            raise ArgumentError(f"symbols must be whole numbers, not {flat.dtype}")
+        array = _array(symbols, "symbols")
+        _check_shape(array.shape, "symbols have shape")
+        if not array.size:
+            return b"", 0
+        if array.dtype.kind not in "iu":
+            raise ArgumentError(f"symbols, of shape {array.shape}, must be whole numbers, not {array.dtype}")
+        flat = array.reshape(-1)
         inside = (flat >= 0) & (flat < len(self.words))
         possible = inside & (self.lengths[np.where(inside, flat, 0)] != NO_WORD)
         if not possible.all():
             wrong = int(flat[np.argmin(possible)])
             raise ArgumentError(f"symbols: {wrong} has no word in this code of {len(self.words)} symbols")
         flat = flat.astype(np.int64)
-        parts = [self._gather(flat[start : start + _CHUNK]) for start in range(0, len(flat), _CHUNK)]
-        bits = np.concatenate(parts) if parts else np.zeros(0, np.uint8)
+        bits = np.concatenate([self._gather(flat[start : start + _CHUNK]) for start in range(0, len(flat), _CHUNK)])
         return np.packbits(bits).tobytes(), len(bits)
 
     def decode(self, data: bytes, bits: int, shape: int | Sequence[int]) -> Ints:
         """Inverse of `encode`: int64 of that shape, from the first `bits` bits of `data`.
 
         Raises FormatError unless they are the words of exactly so many symbols, followed by nothing but the zeros that
-        fill the last byte.
+        fill the last byte. Raises ArgumentError if `data` is not bytes, if `bits` and the sides of `shape` are not
+        whole numbers, 0 or more, and for a shape of more than 2^28 symbols.
         """
-        count = math.prod(shape) if isinstance(shape, Sequence) else shape
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise ArgumentError(f"data is of type {type(data).__name__}; it must be bytes")
+        bits = _whole(bits, "bits")
+        sides = tuple(_whole(side, "shape") for side in (shape if isinstance(shape, Sequence) else (shape,)))
+        _check_shape(sides, "shape is")
         if len(data) != -(-bits // 8):
             raise FormatError(f"coded symbols: {len(data)} bytes cannot hold {bits} bits and no more")
         stream = np.unpackbits(np.frombuffer(data, np.uint8))
@@ -165,8 +187,8 @@ class PrefixCode:
         if "" in self.words:
             if bits:
                 raise FormatError(f"coded symbols: {bits} bits, where the only symbol takes none")
-            return np.full(shape, self.words.index(""), dtype=np.int64)
-        return self._read(stream[:bits], count).reshape(shape)
+            return np.full(sides, self.words.index(""), dtype=np.int64)
+        return self._read(stream[:bits], math.prod(sides)).reshape(sides)
 
     @cached_property
     def _flat(self) -> tuple[Bits, Ints]:
@@ -222,6 +244,33 @@ class PrefixCode:
         symbols = found[places].astype(np.int64)
         symbols[[*extra]] = [*extra.values()]
         return symbols
+
+
+def _array(values: ArrayLike, name: str) -> NDArray[Any]:
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:  # rows of unlike length, a tensor on a GPU
+        raise ArgumentError(f"{name} must be an array of whole numbers: {' '.join(str(error).split())}") from None
+
+
+def _whole(value: object, name: str) -> int:
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = -1
+    if number < 0:
+        raise ArgumentError(f"{name} is {' '.join(repr(value).split())}; it must be a whole number, 0 or more")
+    return number
+
+
+def _check_shape(shape: tuple[int, ...], what: str) -> None:
+    if math.prod(max(1, side) for side in shape) > MAX_SYMBOLS:
+        raise ArgumentError(f"{what} {shape}; a code takes at most {MAX_SYMBOLS} symbols at once")
+
+
+def _check_longest(name: str, longest: int) -> None:
+    if longest > MAX_LENGTH:
+        raise ArgumentError(f"{name}: the longest has {longest} bits; a word may have up to {MAX_LENGTH}")
 
 
 def _probabilities(probabilities: ArrayLike) -> Floats:

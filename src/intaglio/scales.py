@@ -35,9 +35,9 @@ def scale_to_index(scale: ArrayLike) -> NDArray[np.float64]:
     """Position of a scale on the grid, log(scale / SCALE_MIN) / LOG_STEP: float64, same shape, neither
     rounded nor clipped.
 
-    Raises ArgumentError if a scale is not positive.
+    Raises ArgumentError if a scale is not finite and above zero.
     """
     scale = np.asarray(scale, dtype=np.float64)
-    if not np.all(scale > 0):
-        raise ArgumentError("a scale must be a number above zero")
+    if not np.all((scale > 0) & (scale < math.inf)):
+        raise ArgumentError(f"scale, of shape {scale.shape}: every one must be a finite number above zero")
     return np.asarray(np.log(scale / SCALE_MIN) / LOG_STEP)

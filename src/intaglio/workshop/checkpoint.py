@@ -16,12 +16,17 @@ from torch import Tensor
 from intaglio.errors import ArgumentError, ModelError
 
 State = dict[str, Tensor]
+# What the numbers in a checkpoint mean, kept in its record. Raise it when a parameter gets another unit under its name.
+#   1  (the record has no version) z's rows and the biases of the integer networks as they are
+#   2  z's rows in units of `photo.Z_UNIT`, the biases of a layer's outputs in units of `IntegerConv.gain`
+VERSION = 2
 _INDEX = "checkpoint.json"
 _FILE_HEADER, _ENTRY_HEADER = 32, 128  # bytes a safetensors file spends besides the tensors and their names, at most
 
 
 def save(folder: Path, state: State, record: dict[str, Any], shard_bytes: int | None = None) -> None:
-    """Writes `state` and the JSON-able `record` to `folder`, in files of at most `shard_bytes` bytes each.
+    """Writes `state` and the JSON-able `record`, `VERSION` added, to `folder`, in files of at most `shard_bytes` bytes
+    each.
 
     A tensor that is larger than that has a file of its own. The index, which names the shards, is replaced last, so a
     reader finds the old checkpoint or the new one. Raises ArgumentError if the folder cannot be written.
@@ -35,7 +40,7 @@ def save(folder: Path, state: State, record: dict[str, Any], shard_bytes: int | 
             save_file(shard, folder / name)
             names.append(name)
         partial = folder / (_INDEX + ".partial")
-        partial.write_text(json.dumps({"shards": names, "record": record}))
+        partial.write_text(json.dumps({"shards": names, "record": record | {"version": VERSION}}))
         os.replace(partial, folder / _INDEX)
         for old in folder.glob("checkpoint-*.safetensors"):
             if old.name not in names:
@@ -64,7 +69,7 @@ def _shards(state: State, limit: int | None) -> list[State]:
 
 def load(folder: Path) -> tuple[State, dict[str, Any]]:
     """State and record of the checkpoint in `folder`. Raises ArgumentError if there is none, ModelError if it is
-    damaged.
+    damaged or of another version.
     """
     try:
         index = json.loads((folder / _INDEX).read_text())
@@ -74,12 +79,25 @@ def load(folder: Path) -> tuple[State, dict[str, Any]]:
         raise ModelError(f"checkpoint {folder}: {_INDEX} is damaged: {error}") from None
     state: State = {}
     try:
+        record = dict(index["record"])
+        _check_version(folder, record.get("version", 1))
         for name in index["shards"]:
             with safe_open(folder / name, "pt") as file:
                 state.update({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
-        return state, dict(index["record"])
+        return state, record
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"checkpoint {folder} is damaged: {error}") from None
+
+
+def _check_version(folder: Path, version: Any) -> None:
+    """Raises ModelError unless it is `VERSION`: parameters would be read in other units, and nobody would notice."""
+    if version == VERSION:
+        return
+    if version in range(VERSION):
+        wanted = "an older version; export it with that version and start from the model file with --from X.itgm"
+    else:
+        wanted = "a newer version; update this program"
+    raise ModelError(f"checkpoint {folder} was written by {wanted}")
 
 
 def flatten_optimizer(optimizer: torch.optim.Optimizer) -> State:

@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from intaglio.errors import ArgumentError
+from intaglio.workshop.arguments import one_line
 from intaglio.workshop.bounds import lower_bound
 
 _ROOT_HALF = math.sqrt(0.5)
@@ -89,15 +90,16 @@ FAMILIES = {
 
 def family_of(name: str) -> Family:
     """The family called "gaussian", "laplace" or "logistic". Raises ArgumentError for another name."""
-    if name not in FAMILIES:
-        raise ArgumentError(f"family is {name!r}; it must be one of {', '.join(FAMILIES)}")
+    if not isinstance(name, str) or name not in FAMILIES:
+        raise ArgumentError(f"family is {one_line(name)}; it must be one of {', '.join(FAMILIES)}")
     return FAMILIES[name]
 
 
 def likelihood(value: Tensor, scale: Tensor, family: str = "gaussian") -> Tensor:
     """Probability of the unit cell around `value`, in its plain form; 0 where it underflows.
 
-    Raises ArgumentError for shapes that do not broadcast, or a scale that is not finite and above zero.
+    Raises ArgumentError for what is no tensor, shapes that do not broadcast, or a scale that is not finite and above
+    zero.
     """
     value, scale = _pair(value, scale)
     near, far = (value.abs() - 0.5) / scale, (value.abs() + 0.5) / scale
@@ -133,6 +135,7 @@ def mixture_log_likelihood(
     Raises ArgumentError for shapes that do not fit, weights that are negative or do not sum to one, means that are not
     finite, scales that are not finite and above zero.
     """
+    check_tensor("value", value)
     check_components(weights, means, scales)
     if _common(value.shape, weights.shape[:-1]) != value.shape:
         raise ArgumentError(f"value of shape {_shape(value)} does not fit weights of shape {_shape(weights)}")
@@ -154,6 +157,14 @@ def logit_log_likelihood(lower: Tensor, upper: Tensor) -> Tensor:
     return F.logsigmoid(upper) + F.logsigmoid(-lower) + torch.log(-torch.expm1(-width))
 
 
+def check_tensor(name: str, value: object) -> None:
+    """Raises ArgumentError naming `name` unless it is a tensor of real numbers."""
+    if not isinstance(value, Tensor):
+        raise ArgumentError(f"{name} is of type {type(value).__name__}; it must be a tensor")
+    if value.is_complex() or value.dtype == torch.bool:
+        raise ArgumentError(f"{name} of shape {_shape(value)} must hold real numbers, not {value.dtype}")
+
+
 def check_positive(name: str, scale: Tensor) -> None:
     """Raises ArgumentError naming `name` unless every value is finite and above zero, and there is one."""
     wrong = int((~((scale > 0) & scale.isfinite())).sum())
@@ -164,6 +175,8 @@ def check_positive(name: str, scale: Tensor) -> None:
 
 def check_components(weights: Tensor, means: Tensor, scales: Tensor) -> None:
     """Raises ArgumentError unless these are the components of mixtures, K >= 1 along the last dimension of each."""
+    for name, each in (("weights", weights), ("means", means), ("scales", scales)):
+        check_tensor(name, each)
     if not weights.ndim or not weights.shape == means.shape == scales.shape:
         shapes = f"weights {_shape(weights)}, means {_shape(means)}, scales {_shape(scales)}"
         raise ArgumentError(f"components must have one shape, (..., K); found {shapes}")
@@ -185,6 +198,8 @@ def full(value: Tensor) -> Tensor:
 
 
 def _pair(value: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    check_tensor("value", value)
+    check_tensor("scale", scale)
     check_positive("scale", scale)
     if _common(value.shape, scale.shape) is None:
         raise ArgumentError(f"value of shape {_shape(value)} and scale of shape {_shape(scale)} do not broadcast")

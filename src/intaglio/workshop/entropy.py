@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import numbers
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,11 @@ from torch import Tensor, nn
 from intaglio import scales as grid
 from intaglio.errors import ArgumentError
 from intaglio.rans import MAX_GAUSSIAN_SCALE, MAX_TABLES, Tables
+from intaglio.workshop.arguments import check_above_zero, check_whole, is_number, one_line
 from intaglio.workshop.bounds import bounded, lower_bound
 from intaglio.workshop.densities import (
     check_components,
+    check_tensor,
     family_of,
     full,
     logit_log_likelihood,
@@ -53,9 +56,11 @@ LEAST_SCALE = 0.01  # of a learned density: narrower ones are a single whole num
 
 def scale_grid(count: int = 64, low: float = 0.11, high: float = 64.0) -> NDArray[np.float64]:
     """`count` scales from `low` to `high`, evenly spaced in the logarithm: float64 (count,). Raises ArgumentError."""
-    if not (2 <= count <= MAX_TABLES and 0.0 < low < high < math.inf):
-        wanted = f"give 2 to {MAX_TABLES}, from above 0 to a larger finite one"
-        raise ArgumentError(f"{count} scales from {low} to {high} make no grid; {wanted}")
+    whole = isinstance(count, numbers.Integral) and 2 <= count <= MAX_TABLES
+    if not (whole and is_number(low) and is_number(high) and 0.0 < low < high < math.inf):
+        given = f"{one_line(count)} scales from {one_line(low)} to {one_line(high)}"
+        wanted = f"give a whole number, 2 to {MAX_TABLES}, from above 0 to a larger finite one"
+        raise ArgumentError(f"{given} make no grid; {wanted}")
     return np.geomspace(low, high, count)
 
 
@@ -73,8 +78,8 @@ class ScaleFamily(Conditional):
         """
         values = _checked_grid(grid.scale_grid() if scales is None else scales)
         super().__init__(len(values))
-        if rounding not in ROUNDINGS:
-            raise ArgumentError(f"rounding is {rounding!r}; it must be one of {', '.join(ROUNDINGS)}")
+        if not isinstance(rounding, str) or rounding not in ROUNDINGS:
+            raise ArgumentError(f"rounding is {one_line(rounding)}; it must be one of {', '.join(ROUNDINGS)}")
         self.family, self._family, self.rounding = family, family_of(family), rounding
         self.scales, self.low = values, float(values[0])
         self.step = math.log(values[-1] / values[0]) / (len(values) - 1)
@@ -86,11 +91,14 @@ class ScaleFamily(Conditional):
     def position(self, scale: Tensor) -> Tensor:
         """Real position of a scale, same shape, 0..N-1; scales outside the grid, negative ones too, count as its ends.
 
-        At the ends a gradient passes if descending it leads back inside (`bounds.bounded`).
+        At the ends a gradient passes if descending it leads back inside (`bounds.bounded`). Raises ArgumentError for a
+        scale that is not finite.
         """
+        _check_finite("scale", scale)
         return torch.log(bounded(full(scale), self.low, float(self.scales[-1])) / self.low) / self.step
 
     def row(self, index: Tensor) -> Tensor:
+        _check_finite("index", index)
         return torch.floor(index + ROUNDINGS[self.rounding]).clamp(0, self.rows - 1).to(torch.uint8)
 
     def bits(self, value: Tensor, index: Tensor) -> Tensor:
@@ -152,10 +160,12 @@ class Mixture(Conditional):
         Raises ArgumentError for shapes that differ, weights that do not sum to one, scales that are not finite and
         above zero, means that are not finite.
         """
+        check_tensor("weights", weights)
         super().__init__(weights.shape[0] if weights.ndim == 2 else 1)
         self.components = Components(weights, means, scales, family)
 
     def row(self, index: Tensor) -> Tensor:
+        self._check_rows(index)
         return index.to(torch.uint8)
 
     def bits(self, value: Tensor, index: Tensor) -> Tensor:
@@ -164,9 +174,14 @@ class Mixture(Conditional):
         Raises ArgumentError for another row, and unless index is broadcastable to value.
         """
         _fits(value, index)
-        if index.numel() and (int(index.min()) < 0 or int(index.max()) >= self.rows):
-            raise ArgumentError(f"index of shape {tuple(index.shape)} must be rows, 0 to {self.rows - 1}")
+        self._check_rows(index)
         return to_bits(self.components.log_cells(full(value), index.long()))
+
+    def _check_rows(self, index: Tensor) -> None:
+        check_tensor("index", index)
+        if wrong := int((~((index >= 0) & (index < self.rows) & (index == torch.floor(index)))).sum()):
+            wanted = f"must be rows, whole, 0 to {self.rows - 1}"
+            raise ArgumentError(f"index of shape {tuple(index.shape)} {wanted}; {wrong} of them are not")
 
     def _log_cells(self, x: Tensor) -> Tensor:
         return self.components.log_cells(x)
@@ -186,9 +201,8 @@ class ParametricFactorized(Factorized):
         Raises ArgumentError for what cannot be.
         """
         super().__init__(channels)
-        _check_start(initial_scale)
-        if components < 1:
-            raise ArgumentError(f"components is {components}; it must be 1 or more")
+        check_above_zero("initial_scale", initial_scale)
+        check_whole("components", components)
         spread = torch.exp2(torch.arange(float(components)) - 0.5 * (components - 1))
         scales = (initial_scale * spread).repeat(channels, 1)
         self.components = Components(torch.full_like(scales, 1.0 / components), 0.0 * scales, scales, family)
@@ -217,9 +231,11 @@ class DeepFactorized(Factorized):
         Raises ArgumentError for what cannot be.
         """
         super().__init__(channels)
-        _check_start(initial_scale)
-        if any(width < 1 for width in widths):
-            raise ArgumentError(f"widths are {tuple(widths)}; each must be 1 or more")
+        check_above_zero("initial_scale", initial_scale)
+        if not isinstance(widths, (tuple, list)):
+            raise ArgumentError(f"widths is of type {type(widths).__name__}; it must be a tuple of whole numbers")
+        for width in widths:
+            check_whole(f"one of the widths {tuple(widths)}", width)
         sizes = (1, *widths, 1)
         gain = initial_scale ** (-1.0 / (len(sizes) - 1))
         self.matrices, self.biases, self.factors = nn.ParameterList(), nn.ParameterList(), nn.ParameterList()
@@ -230,6 +246,18 @@ class DeepFactorized(Factorized):
             self.biases.append(nn.Parameter(torch.rand(channels, after, 1) - 0.5))
         for width in widths:
             self.factors.append(nn.Parameter(torch.zeros(channels, width, 1)))
+
+    @torch.no_grad()
+    def shrink(self, factor: Tensor) -> None:
+        """Turns the densities of x into those of x / factor, (C,), above zero."""
+        first = self.matrices[0]
+        slope = F.softplus(first) * factor.to(first.device)[:, None, None]
+        first.copy_(slope + torch.log(-torch.expm1(-slope)))
+
+    @torch.no_grad()
+    def centre(self, median: Tensor) -> None:
+        """Moves the medians to these, (C,), by the last biases."""
+        self.biases[-1] -= self._logits(median.to(self.biases[-1].device)[:, None])[:, :, None]
 
     def _logits(self, x: Tensor) -> Tensor:
         """Logits of the distribution functions at x, (C,n)."""
@@ -249,7 +277,10 @@ class DeepFactorized(Factorized):
 
 
 def _checked_grid(scales: ArrayLike) -> NDArray[np.float64]:
-    values = np.asarray(scales, dtype=np.float64)
+    try:
+        values = np.asarray(scales, dtype=np.float64)
+    except (TypeError, ValueError, RuntimeError) as error:  # strings, rows of unlike length, a tensor on a GPU
+        raise ArgumentError(f"scales must be a list of numbers: {' '.join(str(error).split())}") from None
     if values.ndim != 1 or not 2 <= len(values) <= MAX_TABLES:
         raise ArgumentError(f"scales of shape {values.shape} must be a list of 2 to {MAX_TABLES}")
     if not np.all((values > 0) & (values <= MAX_GAUSSIAN_SCALE)):
@@ -260,12 +291,15 @@ def _checked_grid(scales: ArrayLike) -> NDArray[np.float64]:
     return values
 
 
-def _check_start(initial_scale: float) -> None:
-    if not 0.0 < initial_scale < math.inf:
-        raise ArgumentError(f"initial_scale is {initial_scale}; it must be finite and above zero")
+def _check_finite(name: str, value: Tensor) -> None:
+    check_tensor(name, value)
+    if wrong := int((~value.isfinite()).sum()):
+        raise ArgumentError(f"{name} of shape {tuple(value.shape)} must be finite; {wrong} of them are not")
 
 
 def _fits(value: Tensor, index: Tensor) -> None:
+    check_tensor("value", value)
+    check_tensor("index", index)
     try:
         fits = torch.broadcast_shapes(value.shape, index.shape) == value.shape
     except RuntimeError:

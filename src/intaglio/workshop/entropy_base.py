@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import numbers
 from abc import ABC, abstractmethod
 from typing import cast
 
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 
 from intaglio.errors import ArgumentError
 from intaglio.rans import MAX_TABLES, Tables
-from intaglio.workshop.densities import full, to_bits
+from intaglio.workshop.arguments import one_line
+from intaglio.workshop.densities import check_tensor, full, to_bits
 
 LOC_STEPS = 16  # per unit, of the medians of factorized models
 _TAIL = 1e-6  # share of a distribution, on each side, in which no cell is worth a slot of the table
@@ -25,9 +27,10 @@ class EntropyModel(nn.Module, ABC):
     def __init__(self, rows: int) -> None:
         """`rows`: N, how many distributions there are. Raises ArgumentError unless it is 1 to 256."""
         super().__init__()
-        if not 1 <= rows <= MAX_TABLES:
-            raise ArgumentError(f"an entropy model of {rows} rows: 1 to {MAX_TABLES} are possible")
-        self.rows = rows
+        if not isinstance(rows, numbers.Integral) or isinstance(rows, bool) or not 1 <= rows <= MAX_TABLES:
+            wanted = f"1 to {MAX_TABLES} are possible, a whole number"
+            raise ArgumentError(f"an entropy model of {one_line(rows)} rows: {wanted}")
+        self.rows = int(rows)
 
     @abstractmethod
     def _log_cells(self, x: Tensor) -> Tensor:
@@ -95,7 +98,7 @@ class Conditional(EntropyModel):
 
     @abstractmethod
     def row(self, index: Tensor) -> Tensor:
-        """The coder's row for an index, uint8, same shape."""
+        """The coder's row for an index, uint8, same shape. Raises ArgumentError for an index that has none."""
 
 
 class Factorized(EntropyModel):
@@ -106,6 +109,7 @@ class Factorized(EntropyModel):
 
     def bits(self, value: Tensor) -> Tensor:
         """Cost of latents (B,C,...), as they are, in bits, same shape. Raises ArgumentError for another C."""
+        check_tensor("value", value)
         if value.ndim < 2 or value.shape[1] != self.rows:
             raise ArgumentError(f"value of shape {tuple(value.shape)} must be (B, {self.rows}, ...)")
         turned = full(value).transpose(0, 1)

@@ -146,7 +146,7 @@ def model_file(model: Model, name: str, record: dict[str, Any], rate: int | None
 def export(source: str | Path, target: str | Path) -> ModelFile:
     """Writes the averaged weights of the checkpoint folder `source` as the model file `target`.
 
-    Raises ArgumentError if there is no checkpoint, ModelError if it is damaged.
+    Raises ArgumentError if there is no checkpoint, ModelError if it is damaged or of another version.
     """
     state, record = checkpoint.load(Path(source))
     config = record["config"]

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from intaglio.errors import ArgumentError
+from intaglio.workshop.arguments import check_above_zero, check_whole
 from intaglio.workshop.bounds import lower_bound
 
 _OFFSET = 2.0**-18  # parameters are held as roots of `value + offset^2`: the gradient of a square never dies at zero
@@ -29,7 +31,14 @@ class GDN(nn.Module):
         gamma: float = 0.1,
         least: float = 1e-6,
     ) -> None:
-        """`symmetric`: gamma equals its transpose, as in arXiv 1611.01704; `gamma`: where its diagonal starts."""
+        """`symmetric`: gamma equals its transpose, as in arXiv 1611.01704; `gamma`: where its diagonal starts.
+
+        Raises ArgumentError unless `channels` is a whole number, 1 or more, and `gamma` and `least` finite,
+        `gamma` 0 or more and `least` above zero, and when called for another shape than (B,`channels`,H,W).
+        """
+        check_whole("channels", channels)
+        check_above_zero("gamma", gamma, or_zero=True)
+        check_above_zero("least", least)
         super().__init__()
         self.inverse, self.simplified, self.symmetric, self.least = inverse, simplified, symmetric, least
         self.root_beta = nn.Parameter(_root(torch.ones(channels)))
@@ -45,6 +54,8 @@ class GDN(nn.Module):
         return 0.5 * (gamma + gamma.t()) if self.symmetric else gamma
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.ndim != 4 or x.shape[1] != len(self.root_beta):
+            raise ArgumentError(f"x of shape {tuple(x.shape)} must be (B, {len(self.root_beta)}, H, W)")
         power = x.abs() if self.simplified else x * x
         pool = F.conv2d(power, self.gamma()[:, :, None, None], self.beta())
         pool = pool if self.simplified else torch.sqrt(pool)

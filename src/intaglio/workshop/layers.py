@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from intaglio.quality import MAX_RATE, RATES
+from intaglio.workshop.arguments import check_odd, check_whole
 
 Edge = Literal["zeros", "replicate"]
 Layer = TypeVar("Layer", nn.Conv2d, nn.ConvTranspose2d)
@@ -28,14 +29,20 @@ def down2(inputs: int, outputs: int, edge: Edge = "zeros") -> nn.Conv2d:
 def strided(inputs: int, outputs: int, kernel: int, stride: int, gain: float = 1.0, edge: Edge = "zeros") -> nn.Conv2d:
     """Convolution down, `kernel` odd: (B,inputs,H,W) -> (B,outputs,H/stride,W/stride), H and W multiples of `stride`.
 
-    Starts with biases of zero, and random: independent inputs of variance 1 give a variance of `gain` squared.
+    Starts with biases of zero, and random: independent inputs of variance 1 give a variance of `gain` squared. Raises
+    ArgumentError for an even kernel, and for sizes that are not whole numbers above zero.
     """
+    _check_step(inputs, outputs, kernel, stride)
     layer = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, padding_mode=edge)
     return _started(layer, gain / math.sqrt(inputs * kernel**2))
 
 
 def transposed(inputs: int, outputs: int, kernel: int, stride: int, gain: float = 1.0) -> nn.ConvTranspose2d:
-    """Transposed convolution up, `kernel` odd: (B,inputs,H,W) -> (B,outputs,stride H,stride W); starts as `strided`."""
+    """Transposed convolution up, `kernel` odd: (B,inputs,H,W) -> (B,outputs,stride H,stride W); starts as `strided`.
+
+    Raises ArgumentError as `strided` does.
+    """
+    _check_step(inputs, outputs, kernel, stride)
     layer = nn.ConvTranspose2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, output_padding=stride - 1)
     return _started(layer, gain * stride / math.sqrt(inputs * kernel**2))
 
@@ -46,12 +53,19 @@ class Shuffled(nn.Module):
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, gain: float = 1.0) -> None:
-        """`kernel`: odd, on the coarse grid."""
+        """`kernel`: odd, on the coarse grid. Raises ArgumentError as `strided` does."""
+        _check_step(inputs, outputs, kernel, stride)
         super().__init__()
         self.conv, self.stride = strided(inputs, outputs * stride**2, kernel, 1, gain), stride
 
     def forward(self, x: Tensor) -> Tensor:
         return F.pixel_shuffle(self.conv(x), self.stride)
+
+
+def _check_step(inputs: int, outputs: int, kernel: int, stride: int) -> None:
+    check_odd("kernel", kernel)
+    for name, value in (("inputs", inputs), ("outputs", outputs), ("stride", stride)):
+        check_whole(name, value)
 
 
 def _started(layer: Layer, deviation: float) -> Layer:

@@ -7,12 +7,13 @@ there at once, as in experiments with serial context, and to check the traversal
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from intaglio.errors import ArgumentError
+from intaglio.workshop.arguments import check_odd, check_whole, one_line
 
 Mask = Literal["A", "B", "checkerboard"]
 
@@ -22,10 +23,11 @@ def mask(kind: Mask, kernel: int) -> Tensor:
 
     A: what comes earlier in raster order. B: that and the position itself (both van den Oord et al. 2016, arXiv
     1606.05328). checkerboard: positions of the other colour (He et al. 2021, arXiv 2103.15306). Raises ArgumentError
-    for an even kernel, which has no middle.
+    for another kind, and for an even kernel, which has no middle.
     """
-    if kernel < 1 or kernel % 2 == 0:
-        raise ArgumentError(f"kernel is {kernel}; a mask needs an odd one")
+    check_odd("kernel", kernel)
+    if not isinstance(kind, str) or kind not in get_args(Mask):
+        raise ArgumentError(f"kind is {one_line(kind)}; it must be one of {', '.join(get_args(Mask))}")
     if kind == "checkerboard":
         row, column = torch.meshgrid(torch.arange(kernel), torch.arange(kernel), indexing="ij")
         return ((row + column - 2 * (kernel // 2)) % 2).float()
@@ -40,9 +42,12 @@ class MaskedConv2d(nn.Conv2d):
     taps: Tensor
 
     def __init__(self, inputs: int, outputs: int, kernel: int, kind: Mask) -> None:
-        """`kernel`: odd; `kind`: see `mask`."""
+        """`kernel`: odd; `kind`: see `mask`. Raises ArgumentError for others, and channels that cannot be."""
+        check_whole("inputs", inputs)
+        check_whole("outputs", outputs)
+        taps = mask(kind, kernel)
         super().__init__(inputs, outputs, kernel, padding=kernel // 2)
-        self.register_buffer("taps", mask(kind, kernel), persistent=False)
+        self.register_buffer("taps", taps, persistent=False)
 
     def forward(self, input: Tensor) -> Tensor:
         return self._conv_forward(input, self.weight * self.taps, self.bias)

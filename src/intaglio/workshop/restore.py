@@ -12,14 +12,19 @@ from torch import Tensor
 
 from intaglio import modelfile
 from intaglio.errors import ArgumentError, ModelError
-from intaglio.integer import Network, from_arrays
+from intaglio.integer import LOC_STEPS, Network, from_arrays
 from intaglio.modelfile import ModelFile
 from intaglio.quality import MAX_RATE
+from intaglio.rans import Tables
+from intaglio.workshop.densities import bits
+from intaglio.workshop.entropy import DeepFactorized
 from intaglio.workshop.integer import Placed, thaw
 from intaglio.workshop.layers import RateTable
 from intaglio.workshop.models.base import Model
 
 _NOT_IN_GRAPHS = ("hyper_synthesis.", "context.", "prior.", "z_prior.")
+# From "hardly ever but 0" to wider than any table, in steps of an eighth; which one of them costs next to nothing.
+SCALES_TRIED = np.geomspace(0.05, 5000.0, 98)
 _PREFIXES = {"hyper_analysis": "hyper_analysis_net."}
 
 
@@ -35,12 +40,13 @@ def weights(file: ModelFile, model: Model) -> dict[str, Tensor]:
     """A state dictionary for `model`, whose integer networks are set on the way. Raises ModelError naming a fault.
 
     Weights come back as the file stores them, large ones rounded to 16 bits; the rows of z's tables to half a row. A
-    factorized prior is in the file as tables only: it starts anew.
+    factorized prior is in the file as tables only: it starts anew, close to them.
     """
     for name, part in model.networks().items():
         network = from_arrays(name, file.arrays, model.layout)
         _thaw(network, part.placed(), file.name)
         _check(network, part.frozen(), file.name)
+    _start_prior(file, model)
     wanted = model.state_dict()
     found = {name: value.clone() for name, value in wanted.items() if name.startswith(_NOT_IN_GRAPHS)}
     for graph, data in file.graphs.items():
@@ -59,6 +65,43 @@ def weights(file: ModelFile, model: Model) -> dict[str, Tensor]:
                 f"model file {file.name!r} has no {name} of shape {tuple(value.shape)}; is it the same model?"
             )
     return found
+
+
+def _start_prior(file: ModelFile, model: Model) -> None:
+    """Sets each channel of a factorized prior to the logistic distribution that its table's symbols cost least under.
+
+    Its median is what symbol 0 stands for: of z 0, of y the mean that the file gives.
+    """
+    prior = getattr(model, "z_prior" if model.has_hyper else "prior", None)
+    if not isinstance(prior, DeepFactorized):
+        return
+    arrays, nothing = file.arrays, np.zeros(0)
+    if model.has_hyper:
+        rows, loc = arrays.get("z_rows", nothing[None])[0], np.zeros(prior.rows)
+    else:
+        rows, loc = arrays.get("y_rows", nothing), arrays.get("y_loc", nothing) / LOC_STEPS
+    tables = {name.removeprefix("tables."): each for name, each in arrays.items() if name.startswith("tables.")}
+    scales = _scales(Tables.from_arrays(tables))
+    if not len(rows) == len(loc) == prior.rows or int(rows.max()) >= len(scales):
+        wanted = f"a table for each of {prior.rows} channels"
+        raise ModelError(f"model file {file.name!r} does not have {wanted}; is it the same model?")
+    fresh = DeepFactorized(prior.rows, initial_scale=1.0)
+    fresh.shrink(1.0 / scales[torch.from_numpy(rows.astype(np.int64))])
+    fresh.centre(torch.from_numpy(loc).float())
+    prior.load_state_dict(fresh.state_dict())
+
+
+def _scales(tables: Tables) -> Tensor:
+    """For each table the scale, (N,), of those tried, of the logistic distribution around 0 that gives the smallest
+    cross-entropy.
+    """
+    scales, ends = torch.from_numpy(SCALES_TRIED).float()[:, None], np.cumsum(tables.sizes)
+    best = []
+    for first, size, end in zip(tables.first, tables.sizes, ends, strict=True):
+        share = torch.from_numpy(tables.frequencies[end - size : end - 1].astype(np.float32))  # without the escape
+        symbols = first + torch.arange(size - 1, dtype=torch.float32)
+        best.append(scales[(share * bits(symbols, scales, "logistic")).sum(1).argmin(), 0])
+    return torch.stack(best)
 
 
 def _thaw(network: Network, layers: dict[str, Placed], name: str) -> None:

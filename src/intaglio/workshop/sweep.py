@@ -55,8 +55,13 @@ def runs(config: RunConfig) -> list[RunConfig]:
 
 
 def folder(out: str | Path, lmbda: float) -> Path:
-    """Where in a sweep's folder the run of a lambda lies."""
-    return Path(out) / f"lmbda-{lmbda:g}"
+    """Where in a sweep's folder the run of a lambda lies; different lambdas have different folders."""
+    return Path(out) / f"lmbda-{_exact(lmbda)}"
+
+
+def _exact(value: float) -> str:
+    """The shortest text that reads back as this number; 2 rather than 2.0."""
+    return repr(float(value)).removesuffix(".0")
 
 
 def sweep(config: RunConfig) -> list[Point]:
@@ -81,7 +86,7 @@ def sweep(config: RunConfig) -> list[Point]:
     atomic_write(out / "rd.csv", _as_csv(points).encode())
     _draw(points, out / "rd.png", config.train.distortion == "ms-ssim")
     for point in points:
-        print(f"{point.codec} {point.setting:g}: {point.bpp:.4f} bpp  {point.psnr:.2f} dB", flush=True)
+        print(f"{point.codec} {_exact(point.setting)}: {point.bpp:.4f} bpp  {point.psnr:.2f} dB", flush=True)
     return points
 
 
@@ -128,7 +133,7 @@ def _as_csv(points: list[Point]) -> str:
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(field.name for field in fields(Point))
     for point in points:
-        values = asdict(point).values()
+        values = (asdict(point) | {"setting": _exact(point.setting)}).values()
         rows.writerow(each if isinstance(each, str) else "" if math.isnan(each) else f"{each:.6g}" for each in values)
     return text.getvalue()
 

@@ -71,8 +71,8 @@ def train(config: RunConfig, resume: bool = False, start: Path | None = None, sh
 
     Writes to the run's folder: the checkpoint, `log.jsonl`, `validation.csv` and `validation.png`. Does nothing if a
     resumed run has already ended. `shard_bytes`: see `checkpoint.save`. Raises ArgumentError if the configuration, its
-    folders or the checkpoint cannot be used, or a new run would overwrite another; ModelError for a damaged checkpoint
-    or a model that does not fit; ImageError for a picture that cannot be read.
+    folders or the checkpoint cannot be used, or a new run would overwrite another; ModelError for a checkpoint that is
+    damaged or of another version, or a model that does not fit; ImageError for a picture that cannot be read.
     """
     if resume and start:
         raise ArgumentError("a run is either resumed or started from a model file, not both")

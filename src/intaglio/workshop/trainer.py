@@ -159,7 +159,8 @@ class Trainer:
     def resume(self) -> None:
         """Goes on from the checkpoint in the run's folder.
 
-        Raises ArgumentError if there is none or it is of another model, ModelError if it is damaged.
+        Raises ArgumentError if there is none or it is of another model, ModelError if it is damaged or of another
+        version.
         """
         state, record = self._load(Path(self.options.out), "model.")
         self.average = {name: state[f"average.{name}"].to(self.fabric.device) for name in self.average}
@@ -171,7 +172,8 @@ class Trainer:
     def start_from(self, path: Path) -> None:
         """Starts from the weights of a model file, or from the averaged ones of the checkpoint in a run's folder.
 
-        Raises ArgumentError if there is none or it is of another model, ModelError if it is damaged or does not fit.
+        Raises ArgumentError if there is none or it is of another model, ModelError if it is damaged, of another
+        version, or does not fit.
         """
         if path.is_dir():
             self._load(path, "average.")

@@ -12,7 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from intaglio.errors import ArgumentError
 from intaglio.integer import HYPER, LOC_STEPS, step_names, to_arrays
+from intaglio.modelfile import MAX_LOC
 from intaglio.quality import RATES
 from intaglio.rans import Tables
 from intaglio.scales import scale_grid
@@ -121,9 +123,14 @@ class Unconditional(Model):
         return self.prior.loc()[:, None, None], Prior(self.prior)
 
     def arrays(self) -> Arrays:
-        loc = torch.round(self.prior.loc() * LOC_STEPS).to(torch.int32)
+        loc = torch.round(self.prior.loc() * LOC_STEPS)
+        if not bool((loc.abs() < MAX_LOC).all()):
+            channel = int((~(loc.abs() < MAX_LOC)).nonzero()[0, 0])
+            found, most = float(loc[channel]) / LOC_STEPS, (MAX_LOC - 1) / LOC_STEPS
+            wanted = f"a model file holds means within +-{most:.9g}; train it further, or afresh"
+            raise ArgumentError(f"loc of channel {channel} of {len(loc)} is {found:.9g}; {wanted}")
         rows = np.arange(self.layout.channels, dtype=np.uint8)
-        return _table_arrays(self.prior.freeze()) | {"y_rows": rows, "y_loc": loc.cpu().numpy()}
+        return _table_arrays(self.prior.freeze()) | {"y_rows": rows, "y_loc": loc.to(torch.int32).cpu().numpy()}
 
 
 class Hyperprior(Model):

@@ -13,7 +13,6 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -160,9 +159,7 @@ class FactorizedModel(Staged, Unconditional):
         """The densities start as wide as their channels, noise included: a logistic of scale s deviates by 1.8 s."""
         assert isinstance(self.prior, DeepFactorized)
         scale = (deviation.square() + 1.0 / 12.0).sqrt() * math.sqrt(3.0) / math.pi
-        first = self.prior.matrices[0]
-        slope = F.softplus(first) * (Y_SCALE / scale.to(first.device))[:, None, None]
-        first.copy_(slope + torch.log(-torch.expm1(-slope)))
+        self.prior.shrink(Y_SCALE / scale)
 
 
 class HyperAnalysis(nn.Module):
