@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import builtins
 import math
+import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 
 from intaglio import metrics
 from intaglio.errors import ArgumentError
-
-# Two curves of (bits per pixel, dB) with different numbers of points and partly overlapping ranges.
-ANCHOR = np.array([[0.2212, 23.85], [0.5083, 29.14], [0.9055, 32.17], [1.8565, 36.46], [3.8101, 41.35]])
-TEST = np.array([[0.1196, 26.86], [0.3421, 30.48], [0.9982, 35.98], [2.1797, 41.47]])
 
 
 def synthetic(height: int, width: int) -> np.ndarray:
@@ -124,44 +121,22 @@ def test_bits_per_pixel() -> None:
         metrics.bits_per_pixel(10, 0, 5)
 
 
-def test_bd_rate_agrees_with_the_bjontegaard_package() -> None:
-    """The values are those of the PyPI package bjontegaard, method "pchip"."""
-    pytest.importorskip("scipy")
-    assert metrics.bd_rate(ANCHOR, TEST) == pytest.approx(-46.64958503906843, abs=1e-6)
-    assert metrics.bd_rate(TEST, ANCHOR) == pytest.approx(87.43996663049359, abs=1e-6)
+def test_ssimulacra2_is_100_for_equal_pictures_and_falls_with_damage(photo: np.ndarray) -> None:
+    pytest.importorskip("ssimulacra2")
+    scores = [metrics.ssimulacra2(photo, photo // step * step) for step in (1, 8, 32, 96)]
+    assert scores[0] == pytest.approx(100.0)
+    assert scores == sorted(scores, reverse=True)
+    assert scores[1] > 60 > scores[3], scores
 
 
-def test_bd_rate_of_a_scaled_curve_is_the_scale() -> None:
-    pytest.importorskip("scipy")
-    assert metrics.bd_rate(ANCHOR, ANCHOR * [0.8, 1.0]) == pytest.approx(-20.0)
-    assert metrics.bd_rate(ANCHOR, ANCHOR[::-1]) == pytest.approx(0.0)
-
-
-@pytest.mark.parametrize(
-    ("curve", "what"),
-    [
-        (ANCHOR + np.array([0.0, 50.0]), "share no quality"),
-        (ANCHOR * [-1.0, 1.0], "not positive"),
-        (ANCHOR * [1.0, math.nan], "not finite"),
-        (np.repeat(ANCHOR, 2, axis=0), "same quality"),
-        (ANCHOR[:1], "shape"),
-        (ANCHOR.T, "shape"),
-    ],
-)
-def test_bd_rate_of_unusable_curves_is_refused(curve: np.ndarray, what: str) -> None:
-    pytest.importorskip("scipy")
-    with pytest.raises(ArgumentError, match=what):
-        metrics.bd_rate(ANCHOR, curve)
-
-
-def test_bd_rate_without_scipy_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def without_scipy(name: str, *args: object, **kwargs: object) -> object:
-        if name.startswith("scipy"):
-            raise ImportError(name)
-        return real(name, *args, **kwargs)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(builtins, "__import__", without_scipy)
-    with pytest.raises(ArgumentError, match=r"intaglio\[evaluate\]"):
-        metrics.bd_rate(ANCHOR, TEST)
+def test_ssimulacra2_refuses_small_pictures_and_names_a_missing_package(
+    photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if find_spec("ssimulacra2"):
+        with pytest.raises(ArgumentError, match="sides of 8 pixels"):
+            metrics.ssimulacra2(photo[:7], photo[:7])
+        with pytest.raises(ArgumentError, match="differ in shape"):
+            metrics.ssimulacra2(photo[:9], photo[:8])
+    monkeypatch.setitem(sys.modules, "ssimulacra2", None)
+    with pytest.raises(ArgumentError, match=r"pip install 'intaglio\[evaluate\]'"):
+        metrics.ssimulacra2(photo, photo)

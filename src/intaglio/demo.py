@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 import intaglio
-from intaglio import baselines, images, metrics
+from intaglio import codecs, images, metrics
+from intaglio.compare import closest_to_bytes
 from intaglio.errors import ArgumentError, IntaglioError
 
 Pixels = NDArray[np.uint8]
@@ -91,10 +92,10 @@ def compare(pixels: Pixels, quality: float) -> Iterator[Result]:
     """
     ours = measure("Intaglio", pixels, partial(intaglio.encode, pixels, quality), intaglio.decode)
     yield ours
-    codecs = baselines.available().codecs
+    found = codecs.available().codecs
     for key, name in PEERS.items():
-        if codec := codecs.get(key):
-            match = baselines.closest_to_bytes(codec, pixels, len(ours.data))
+        if codec := found.get(key):
+            match = closest_to_bytes(codec, pixels, len(ours.data))
             yield measure(name, pixels, partial(codec.encode, pixels, match.quality), codec.decode)
 
 
@@ -116,23 +117,30 @@ def busiest_crop(pixels: Pixels, side: int = CROP) -> tuple[int, int, int, int]:
 
 def side_by_side(pixels: Pixels, results: list[Result]) -> Pixels:
     """One sheet, uint8 (H,W,3): the same crop of the original and of every result, enlarged and labelled."""
-    box = busiest_crop(pixels)
+    coded = [(f"{each.codec}  {len(each.data):,} bytes  {each.psnr:.2f} dB", each.decoded) for each in results]
+    return sheet([("original", pixels), *coded])
+
+
+def sheet(pictures: Sequence[tuple[str, Pixels]]) -> Pixels:
+    """Labelled pictures, uint8 (H,W,3) of one size, as the same enlarged crop of each: where the first has most detail.
+
+    Returns uint8 (H,W,3).
+    """
+    box = busiest_crop(pictures[0][1])
     side = CROP * ZOOM
-    coded = [f"{each.codec}  {len(each.data):,} bytes  {each.psnr:.2f} dB" for each in results]
-    labels = ["original", *coded]
-    rows = -(-len(labels) // COLUMNS)
+    rows = -(-len(pictures) // COLUMNS)
     cell = (side + GAP, side + LABEL + GAP)
-    sheet = Image.new("RGB", (COLUMNS * cell[0] + GAP, rows * cell[1] + GAP), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(24)
-    for number, (label, shown) in enumerate(zip(labels, [pixels, *(r.decoded for r in results)], strict=True)):
+    whole = Image.new("RGB", (COLUMNS * cell[0] + GAP, rows * cell[1] + GAP), "white")
+    draw, font = ImageDraw.Draw(whole), ImageFont.load_default(24)
+    for number, (label, shown) in enumerate(pictures):
         left, top = GAP + number % COLUMNS * cell[0], GAP + number // COLUMNS * cell[1]
         crop = Image.fromarray(np.ascontiguousarray(shown)).crop(box)
         draw.text((left, top + LABEL // 2), label, "black", font=font, anchor="lm")
-        sheet.paste(
+        whole.paste(
             crop.resize((crop.width * ZOOM, crop.height * ZOOM), Image.Resampling.NEAREST),
             (left, top + LABEL),
         )
-    return np.asarray(sheet)
+    return np.asarray(whole)
 
 
 def _table(title: str, results: list[Result]) -> Table:
@@ -193,7 +201,8 @@ def run(paths: list[Path], quality: float, out: Path, console: Console) -> None:
             _write(out, path.stem, pixels, results)
             height, width = pixels.shape[:2]
             progress.console.print(_table(f"{path.stem}, {width} x {height}, quality {quality:g}", results))
-    for reason in baselines.available().missing.values():
+    missing = codecs.available().missing
+    for reason in (missing[key] for key in PEERS if key in missing):
         console.print(f"Left out: {reason}")
     console.print(
         "PSNR in dB over RGB, then of luma and chroma; times of one whole call in seconds. "

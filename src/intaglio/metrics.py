@@ -1,19 +1,19 @@
-"""How far two pictures are apart, and how far two rate-distortion curves are.
-
-Pictures are uint8 arrays (H,W,3) or (H,W) of one shape. PSNR is in dB, BD-rate in percent, MS-SSIM in 0..1.
-"""
+"""How far two pictures are apart: uint8 arrays (H,W,3) or (H,W) of one shape. PSNR is in dB, MS-SSIM in 0..1."""
 
 from __future__ import annotations
 
+import io
 import math
 
 import numpy as np
+from PIL import Image
 
 from intaglio.errors import ArgumentError
 
 _WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang, Simoncelli, Bovik 2003, section 4
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 _TAPS, _SIGMA = 11, 1.5
+SSIMULACRA2_MIN_SIDE = 8
 MS_SSIM_MIN_SIDE = (_TAPS - 1) * 2 ** (len(_WEIGHTS) - 1) + 1
 
 
@@ -68,49 +68,36 @@ def ms_ssim_db(value: float) -> float:
     return math.inf if value >= 1.0 else -10.0 * math.log10(1.0 - value)
 
 
+def ssimulacra2(a: np.ndarray, b: np.ndarray) -> float:
+    """SSIMULACRA2 of b beside the original a: 100 if equal, 90 hardly to be told apart, 70 high, 50 medium quality,
+    below 0 very poor.
+
+    J. Sneyers, Cloudinary, 2022 (multi-scale error maps of XYB), as the package `ssimulacra2` computes it. Raises
+    ArgumentError as `psnr` does, when a side is shorter than 8, and without that package.
+    """
+    try:
+        from ssimulacra2 import compute_ssimulacra2
+    except ImportError:
+        raise ArgumentError("SSIMULACRA2 needs the package ssimulacra2: pip install 'intaglio[evaluate]'") from None
+    _check_pair(a, b)
+    if min(a.shape[:2]) < SSIMULACRA2_MIN_SIDE:
+        size = f"{a.shape[1]}x{a.shape[0]}"
+        raise ArgumentError(f"SSIMULACRA2 needs sides of {SSIMULACRA2_MIN_SIDE} pixels or more; the picture is {size}")
+    return float(compute_ssimulacra2(_bitmap(a), _bitmap(b)))
+
+
+def _bitmap(pixels: np.ndarray) -> io.BytesIO:
+    """A file in memory: the package takes nothing else that it can open."""
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(file, "BMP")
+    return file
+
+
 def bits_per_pixel(nbytes: int, width: int, height: int) -> float:
     """Bits of the whole file for each pixel. Raises ArgumentError for an empty picture."""
     if width < 1 or height < 1:
         raise ArgumentError(f"a picture of {width}x{height} has no bits per pixel")
     return 8.0 * nbytes / (width * height)
-
-
-def bd_rate(anchor: np.ndarray, test: np.ndarray) -> float:
-    """Rate that `test` needs more than `anchor` for the same quality, in percent; negative when it saves.
-
-    Both are arrays (n, 2), n >= 2, of rate (any unit, the same for both) and quality in dB, in any order.
-    Bjontegaard, VCEG-M33, 2001, with piecewise cubic (PCHIP) interpolation of log rate, averaged over the
-    qualities that both curves reach. Raises ArgumentError when they share none, for an unusable curve, or
-    without SciPy.
-    """
-    try:
-        from scipy.interpolate import PchipInterpolator
-    except ImportError:
-        raise ArgumentError("BD-rate needs SciPy: pip install 'intaglio[evaluate]'") from None
-    anchor_rate, anchor_db = _curve(anchor, "anchor")
-    test_rate, test_db = _curve(test, "test")
-    low, high = max(anchor_db[0], test_db[0]), min(anchor_db[-1], test_db[-1])
-    if low >= high:
-        ranges = f"{anchor_db[0]:.2f}..{anchor_db[-1]:.2f} dB and {test_db[0]:.2f}..{test_db[-1]:.2f} dB"
-        raise ArgumentError(f"the curves share no quality ({ranges}), so BD-rate is not defined")
-    area = [
-        float(PchipInterpolator(db, np.log(rate)).integrate(low, high))
-        for rate, db in ((anchor_rate, anchor_db), (test_rate, test_db))
-    ]
-    return 100.0 * math.expm1((area[1] - area[0]) / float(high - low))
-
-
-def _curve(points: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Rates and qualities of a curve, by rising quality."""
-    curve = np.asarray(points, dtype=np.float64)
-    if curve.ndim != 2 or curve.shape[1] != 2 or len(curve) < 2:
-        raise ArgumentError(f"the {name} curve has shape {curve.shape}; it must be (n, 2) with n of 2 or more")
-    if not np.isfinite(curve).all() or curve[:, 0].min() <= 0:
-        raise ArgumentError(f"the {name} curve has a rate that is not positive, or a value that is not finite")
-    curve = curve[np.argsort(curve[:, 1])]
-    if np.diff(curve[:, 1]).min() <= 0:
-        raise ArgumentError(f"the {name} curve has two points of the same quality; leave one out")
-    return curve[:, 0], curve[:, 1]
 
 
 def _check_pair(a: np.ndarray, b: np.ndarray) -> None:

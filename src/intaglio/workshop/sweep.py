@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
-from intaglio import baselines, codec, metrics
+from intaglio import codec, codecs, metrics
 from intaglio.bundle import load_model
 from intaglio.errors import ArgumentError
 from intaglio.images import atomic_write
@@ -93,7 +93,7 @@ def sweep(config: RunConfig) -> list[Point]:
 def _measured(config: RunConfig) -> list[Point]:
     pictures = load_pictures(picture_files(config.data.val, "[data] val"), "decoding validation pictures")
     coders = [_ours(run) for run in runs(config)]
-    jpeg = baselines.available().codecs["jpeg"]
+    jpeg = codecs.available().codecs["jpeg"]
     coders += [
         _Coder("jpeg", quality, partial(jpeg.encode, quality=quality), jpeg.decode) for quality in JPEG_QUALITIES
     ]
