@@ -4,7 +4,7 @@
 PYTHON ?= python3
 CXX ?= c++
 QUALITY ?= 30
-KODAK ?= ../shared/data/kodak
+DATA ?= ../shared/data
 
 DEMO_ENV := .venv-demo
 TEST_ENV := .venv-test
@@ -80,8 +80,8 @@ format: $(TEST_ENV)/.installed  ## rewrite the sources the way ruff wants them
 	@$(TEST_ENV)/bin/ruff check --fix-only --quiet .
 	@$(TEST_ENV)/bin/ruff format .
 
-bench: $(TEST_ENV)/.installed  ## rate-distortion on Kodak (KODAK=DIR) and speed
-	@$(TEST_ENV)/bin/python benchmarks/kodak.py $(KODAK)
+bench: $(TEST_ENV)/.installed  ## docs/results.md from DATA=DIR (kodak, val, anchors), which takes hours; and speed
+	@$(TEST_ENV)/bin/python benchmarks/results.py --data $(DATA)
 	@$(TEST_ENV)/bin/python benchmarks/speed.py
 
 clean:  ## remove environments, builds and caches

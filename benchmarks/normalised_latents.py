@@ -18,11 +18,11 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from curves import table
 from intaglio import images, inspection, latents
 from intaglio.bundle import Model, load_model
 from intaglio.errors import IntaglioError
 from intaglio.latents import Latents
+from tables import table
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "latents.md"

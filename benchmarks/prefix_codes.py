@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from curves import table
 from intaglio import images, rans
 from intaglio.bundle import Model, load_model
 from intaglio.information import conditional_entropy, cross_entropy, entropy
@@ -30,6 +29,7 @@ from intaglio.latents import measure
 from intaglio.pmf import TOTAL
 from intaglio.prefix import PrefixCode
 from intaglio.scales import scale_grid
+from tables import table
 
 ROOT = Path(__file__).resolve().parent.parent
 QUALITIES = "10,30,50,70,90"

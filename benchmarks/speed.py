@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 
 import intaglio
-from intaglio import baselines, images
+from intaglio import codecs, images
+from intaglio.compare import closest_to_bytes
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZE = (1088, 1920)
@@ -73,8 +74,8 @@ def whole_calls(quality: float, repeats: int, threads: int) -> bool:
     pixels = photograph(SIZE)
     megapixels = pixels.shape[0] * pixels.shape[1] / 1e6
     coded = intaglio.encode(pixels, quality, threads=threads)
-    avif = baselines.available().codecs["avif"]
-    match = baselines.closest_to_bytes(avif, pixels, len(coded))
+    avif = codecs.available().codecs["avif"]
+    match = closest_to_bytes(avif, pixels, len(coded))
     calls = {
         "encode": (
             partial(intaglio.encode, pixels, quality, threads=threads),

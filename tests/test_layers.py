@@ -24,6 +24,7 @@ LAYERS = {
     "intaglio.images": 0,
     "intaglio.metrics": 0,
     "intaglio.information": 0,
+    "intaglio.allocation": 1,
     "intaglio.pmf": 1,
     "intaglio.rans": 1,
     "intaglio._native": 1,
@@ -40,15 +41,30 @@ LAYERS = {
     "intaglio.verify": 5,
     "intaglio.latents": 5,
     "intaglio.inspection": 5,
-    "intaglio.baselines": 5,
+    "intaglio.codecs": 5,
+    "intaglio.externals": 5,
+    "intaglio.record": 5,
+    "intaglio.measuring": 5,
+    "intaglio.evaluate": 5,
+    "intaglio.compare": 5,
+    "intaglio.results": 5,
+    "intaglio.rdcurves": 5,
+    "intaglio.bdrate": 5,
+    "intaglio.bdtext": 5,
     "intaglio.bench": 5,
     "intaglio.bench.workloads": 5,
     "intaglio.bench.peers": 5,
     "intaglio.bench.coder": 5,
     "intaglio.bench.report": 5,
+    "intaglio.report": 6,
+    "intaglio.report.content": 6,
+    "intaglio.report.kept": 6,
+    "intaglio.report.page": 6,
     "intaglio.demo": 6,
     "intaglio.cli": 6,
     "intaglio.__main__": 6,
+    "intaglio.cli_bdrate": 6,
+    "intaglio.cli_measure": 6,
     "intaglio": 6,
 }
 WORKSHOP_LAYER = 5
@@ -56,7 +72,7 @@ WORKSHOP_LAYER = 5
 WORKSHOP_ONLY = {"torch", "lightning", "lightning_fabric", "onnx", "safetensors"}
 BUNDLE_ONLY = {"onnxruntime"}
 ALWAYS_INSTALLED = {"numpy", "PIL", "onnxruntime", "typer", "rich"}
-EVALUATE_EXTRA = {"scipy", "matplotlib"}
+EVALUATE_EXTRA = {"scipy", "matplotlib", "ssimulacra2", "pillow_jxl"}
 
 
 @dataclass(frozen=True)

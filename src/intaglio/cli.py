@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from intaglio import cli_bdrate, cli_measure
 from intaglio.errors import ArgumentError, FormatError, IntaglioError, ModelError
 
 app = typer.Typer(
@@ -22,6 +23,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.command("bdrate")(cli_bdrate.command)
+cli_measure.register(app)
 
 bench = typer.Typer(help="Measure Intaglio beside others.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(bench, name="bench")
