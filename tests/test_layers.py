@@ -21,6 +21,7 @@ LAYERS = {
     "intaglio.quality": 0,
     "intaglio.colour": 0,
     "intaglio.container": 0,
+    "intaglio.ycbcr": 0,
     "intaglio.images": 0,
     "intaglio.metrics": 0,
     "intaglio.information": 0,

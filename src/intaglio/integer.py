@@ -9,9 +9,10 @@ Weights are 8 bits wide, inputs 0..255 or -127..127; bias, int32, holds the half
 1/2 keeps every sum half a unit from where floor jumps, so that a float32 convolution, whose sums are exact below 2^24
 in any order, gives the integer answer, and one that errs by less than that half does too.
 
-A network is a few layers in a fixed arrangement, `hyper_synthesis` or one of `context_0`, `context_1`, .., a step of
-the layout each, held as arrays `<network>.<layer>.weight | bias | shift` in the model file. `to_onnx` makes the graph
-that runs it; `Reference` is the same in slow NumPy, on 64-bit floats that are whole numbers.
+A network is a few layers in a fixed arrangement, `hyper_synthesis`, one of `context_0`, `context_1`, .., a step of
+the layout each, or `given`, for models that are given a picture; held as arrays `<network>.<layer>.weight | bias |
+shift` in the model file. `to_onnx` makes the graph that runs it; `Reference` is the same in slow NumPy, on 64-bit
+floats that are whole numbers.
 """
 
 from __future__ import annotations
@@ -36,8 +37,10 @@ MAX_WIDTH = 1 << 13  # channels of a layer, of any network of ours
 MAX_SHIFT = 24  # more would leave nothing of any sum
 PLANE_EXPONENTS = (-16, 4)
 LOC_STEPS = 16  # means are multiples of 1/16
-HYPER, _STEP = "hyper_synthesis", "context_"
+HYPER, GIVEN, _STEP = "hyper_synthesis", "given", "context_"
 HYPER_LAYERS = ("first", "to_half", "to_full")
+GIVEN_LAYERS = ("first", "second", "side")
+CELL = 4  # a given picture goes down to the grid of y in two steps of 4
 
 Ints = NDArray[np.float64]  # whole numbers
 _FLOAT32, _UINT8, _INT64 = 1, 2, 7  # TensorProto.DataType
@@ -78,6 +81,11 @@ class Network:
     layout: Layout
 
     @property
+    def is_step(self) -> bool:
+        """Whether it is a context step."""
+        return self.name.startswith(_STEP)
+
+    @property
     def step(self) -> int:
         """The number of a context step."""
         return int(self.name.removeprefix(_STEP))
@@ -101,8 +109,8 @@ def head_names(layout: Layout, step: int) -> tuple[str, ...]:
 
 def layer_names(network: str, layout: Layout) -> tuple[str, ...]:
     """Names of a network's layers, in order."""
-    if network == HYPER:
-        return HYPER_LAYERS
+    if network in (HYPER, GIVEN):
+        return HYPER_LAYERS if network == HYPER else GIVEN_LAYERS
     return "first", "second", *head_names(layout, int(network.removeprefix(_STEP)))
 
 
@@ -126,7 +134,7 @@ def from_arrays(name: str, arrays: Mapping[str, NDArray[Any]], layout: Layout) -
             for layer in layer_names(name, layout)
         }
         planes = None
-        if name != HYPER and f"{name}.planes.channel" in arrays:
+        if name.startswith(_STEP) and f"{name}.planes.channel" in arrays:
             planes = Planes(arrays[f"{name}.planes.channel"], arrays[f"{name}.planes.exponent"])
     except KeyError as error:
         raise ModelError(f"the model file has no {error}") from None
@@ -166,7 +174,7 @@ def _shape_fault(network: Network, name: str, layer: Layer) -> str | None:
 
 def _head_outputs(network: Network) -> dict[str, int]:
     """Outputs of each head: a mean and a table for every channel of its part."""
-    if network.name == HYPER:
+    if not network.is_step:
         return {}
     return {name: 2 * width for name, _, width in network.heads()}
 
@@ -191,13 +199,16 @@ def _input_bounds(network: Network, name: str) -> NDArray[np.int64] | None:
         width = layers["first"].weight.shape[1]
         if network.name == HYPER:
             return np.full(width, PLANE_LIMIT, np.int64)
+        if network.name == GIVEN:
+            return np.full(width // CELL**2 * CELL**2, LEVELS, np.int64)
         planes = network.planes.channel.size if network.planes else 0
         if planes >= width:
             return None
         return np.concatenate([np.full(width - planes, LEVELS), np.full(planes, PLANE_LIMIT)]).astype(np.int64)
     before = {"to_half": "first", "to_full": "to_half", "second": "first"}.get(name, "second")
     width = layers[before].weight.shape[0] // (4 if before == "to_half" else 1)
-    return np.full(width, LEVELS, np.int64)
+    cells = CELL**2 if network.name == GIVEN and name == "second" else 1
+    return np.full(width * cells, LEVELS, np.int64)
 
 
 class _Builder:
@@ -210,9 +221,9 @@ class _Builder:
         """Output of a layer, named `x` its input; both whole numbers in float32."""
         layer, graph = self.network.layers[name], self.graph
         kernel = layer.weight.shape[2]
-        if kernel == 3 and self.network.name == HYPER:
+        if kernel == 3 and not self.network.is_step:
             x = graph.node("Pad", x, graph.constant(_whole(0, 0, 1, 1, 0, 0, 1, 1)), mode="edge")
-        pads = (1, 1, 1, 1) if kernel == 3 and self.network.name != HYPER else (0, 0, 0, 0)
+        pads = (1, 1, 1, 1) if kernel == 3 and self.network.is_step else (0, 0, 0, 0)
         sums = graph.node("Conv", x, self.to_float(graph.constant(layer.weight)), pads=pads)
         sums = graph.node("Add", sums, self.plus_half(self.to_float(self.of_rate(layer.bias))))
         out = graph.node("Floor", graph.node("Mul", sums, self.power(-layer.shift, -MAX_SHIFT)))
@@ -251,6 +262,12 @@ class _Builder:
         self.graph.output("side", self.shuffle(self.layer("to_full", x)))
         return self.graph.model({"z_hat": ("float32", 4), "rate": ("int64", 1)}, {"side": ("float32", 4)})
 
+    def given(self) -> bytes:
+        x = self.layer("first", self.graph.node("SpaceToDepth", "given", blocksize=CELL))
+        x = self.layer("second", self.graph.node("SpaceToDepth", x, blocksize=CELL))
+        self.graph.output("side", self.layer("side", x))
+        return self.graph.model({"given": ("float32", 4), "rate": ("int64", 1)}, {"side": ("float32", 4)})
+
     def shuffle(self, x: str) -> str:
         return self.graph.node("DepthToSpace", x, blocksize=2, mode="CRD")
 
@@ -283,12 +300,15 @@ def _whole(*numbers: int) -> NDArray[np.int64]:
 def to_onnx(network: Network) -> bytes:
     """The graph that runs the network on float32.
 
-    hyper_synthesis: z_hat (1,C,h,w) and rate (1,) int64 to side (1,S,4h,4w), whole numbers. context_k: side, y_hat
+    hyper_synthesis: z_hat (1,C,h,w) and rate (1,) int64 to side (1,S,4h,4w), whole numbers. given: the planes
+    (1,G,16h,16w), whole numbers 0..255, and rate to side (1,S,h,w). context_k: side, y_hat
     (1,M,h,w; only with planes), rate to loc, multiples of 1/16, and index, uint8, both of the shape of the step's slice
     of y.
     """
     builder = _Builder(network)
-    return builder.hyper() if network.name == HYPER else builder.step()
+    if network.is_step:
+        return builder.step()
+    return builder.hyper() if network.name == HYPER else builder.given()
 
 
 class Reference:
@@ -303,6 +323,14 @@ class Reference:
         for name in HYPER_LAYERS:
             x = np.clip(self._layer(name, x, rate, "edge"), 0, LEVELS)
             x = x if name == "first" else _shuffle(x)
+        return x[None].astype(np.float32)
+
+    def given(self, given: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
+        """Planes (1,G,16h,16w), 0..255, to side (1,S,h,w)."""
+        x = given[0].astype(np.float64)
+        for name in GIVEN_LAYERS:
+            x = x if name == "side" else _cells(x)
+            x = np.clip(self._layer(name, x, rate, "edge"), 0, LEVELS)
         return x[None].astype(np.float32)
 
     def step(
@@ -349,3 +377,10 @@ def _shuffle(x: Ints) -> Ints:
     """Four channels to one of twice the sides, as PyTorch's pixel shuffle does."""
     channels, height, width = x.shape[0] // 4, *x.shape[1:]
     return x.reshape(channels, 2, 2, height, width).transpose(0, 3, 1, 4, 2).reshape(channels, 2 * height, 2 * width)
+
+
+def _cells(x: Ints) -> Ints:
+    """Cells of CELL x CELL positions to channels: by row, column, channel before."""
+    channels, height, width = x.shape
+    x = x.reshape(channels, height // CELL, CELL, width // CELL, CELL).transpose(2, 4, 0, 1, 3)
+    return x.reshape(channels * CELL**2, height // CELL, width // CELL)

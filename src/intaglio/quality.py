@@ -2,7 +2,7 @@
 
     quality  1, 1.5, 2, ... 100      (the `-q` of the command line; any number in between is rounded to a half)
     rate     0, 1, 2, ... 198        (the integer in the header: rate = 2 * (quality - 1))
-    lmbda    0.0005 ... 0.3          (lmbda = 0.0005 * 600 ** (rate / 198))
+    lmbda    0.0005 ... 0.3          (lmbda = 0.0005 * 600 ** (rate / 198); a model may have ends of its own)
 
 `lmbda` weighs the squared error on the 0..255 scale, averaged over all samples, against bits per pixel:
 `L = bits per pixel + lmbda * MSE`.
@@ -19,7 +19,7 @@ MIN_QUALITY, MAX_QUALITY = 1.0, 100.0
 DEFAULT_QUALITY = 50.0
 MAX_RATE = 198
 RATES = MAX_RATE + 1
-MIN_LMBDA, MAX_LMBDA = 0.0005, 0.3
+LMBDAS = MIN_LMBDA, MAX_LMBDA = 0.0005, 0.3  # of a model that names no others
 
 
 def quality_to_rate(quality: float) -> int:
@@ -39,12 +39,14 @@ def rate_to_quality(rate: int) -> float:
     return 1.0 + rate / 2.0
 
 
-def rate_to_lmbda(rate: float) -> float:
-    """Lambda on squared error (0..255 scale) per bit per pixel, for a rate step 0..198."""
-    return MIN_LMBDA * (MAX_LMBDA / MIN_LMBDA) ** (rate / MAX_RATE)
+def rate_to_lmbda(rate: float, lmbdas: tuple[float, float] = LMBDAS) -> float:
+    """Lambda on squared error (0..255 scale) per bit per pixel, for a rate step 0..198; `lmbdas`: the scale's ends."""
+    low, high = lmbdas
+    return low * (high / low) ** (rate / MAX_RATE)
 
 
-def lmbda_to_rate(lmbda: float) -> int:
+def lmbda_to_rate(lmbda: float, lmbdas: tuple[float, float] = LMBDAS) -> int:
     """The rate step 0..198 whose lambda is nearest, in its logarithm; of lambdas beyond the scale its end."""
-    rate = MAX_RATE * math.log(lmbda / MIN_LMBDA) / math.log(MAX_LMBDA / MIN_LMBDA)
+    low, high = lmbdas
+    rate = MAX_RATE * math.log(lmbda / low) / math.log(high / low)
     return min(max(math.floor(rate + 0.5), 0), MAX_RATE)

@@ -113,7 +113,7 @@ class Net(Protocol[Array]):
         ...
 
     def analysis(self, x: Any, rate: Any, /) -> Array:
-        """Picture to y, (B, M, H, W). What a picture is, is the net's affair."""
+        """Picture to y, (B, M, H, W). What a picture is, and how what is given comes with it, is the net's affair."""
         ...
 
     def hyper_analysis(self, y: Array, rate: Any, /) -> Array:
@@ -126,6 +126,10 @@ class Net(Protocol[Array]):
 
     def hyper_synthesis(self, z_hat: Array, rate: Any, /) -> Array:
         """z_hat to side information on the grid of y."""
+        ...
+
+    def given_side(self, side: Array, given: Any, rate: Any, /) -> Array:
+        """Side information followed by what is known from the given picture; asked only where there is one."""
         ...
 
 
@@ -147,11 +151,11 @@ class Coder(ABC, Generic[Array]):
         """
 
 
-def latents(net: Net[Array], x: Any, rate: Any, coder: Coder[Array]) -> Array:
+def latents(net: Net[Array], x: Any, rate: Any, coder: Coder[Array], given: Any = None) -> Array:
     """Walks `net` and returns y_hat, (B, M, H, W). `x` is the picture, or None while decoding.
 
-    `rate` is the step 0..198 of the quality scale. The picture is `net.synthesis(y_hat, rate)`; encoding never needs
-    it.
+    `rate` is the step 0..198 of the quality scale; `given` is what both ends have, if the net asks for it. The picture
+    is `net.synthesis(y_hat, rate)`, or `net.synthesis(y_hat, rate, given)`; encoding never needs it.
     """
     y = None if x is None else net.analysis(x, rate)
     side = None
@@ -159,6 +163,7 @@ def latents(net: Net[Array], x: Any, rate: Any, coder: Coder[Array]) -> Array:
         z = None if y is None else net.hyper_analysis(y, rate)
         z_hat = coder.factorized(z, net.z_rows(rate))
         side = net.hyper_synthesis(z_hat, rate)
+        side = side if given is None else net.given_side(side, given, rate)
     y_hat = coder.empty_y(y)
     for number, step in enumerate(net.context_steps):
         y_hat = coder.gaussian(y, y_hat, step(side, y_hat, rate), number)

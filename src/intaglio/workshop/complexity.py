@@ -7,15 +7,14 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from intaglio.traversal import latents
 from intaglio.workshop.coders import Round
 from intaglio.workshop.gdn import GDN
 from intaglio.workshop.integer import IntegerConv
 from intaglio.workshop.models.base import Hyperprior, Model
 
 # What runs where; the parts are the keys of `macs_per_pixel`.
-ENCODING = ("analysis", "hyper_analysis", "hyper_synthesis", "context")
-DECODING = ("hyper_synthesis", "context", "synthesis")
+ENCODING = ("analysis", "hyper_analysis", "hyper_synthesis", "given", "context")
+DECODING = ("hyper_synthesis", "given", "context", "synthesis")
 Layer = nn.Conv2d | nn.ConvTranspose2d | IntegerConv | GDN
 LAYERS = (nn.Conv2d, nn.ConvTranspose2d, IntegerConv, GDN)
 _SIDE = 256  # pixels; a multiple of 64, so that no padding is counted
@@ -24,7 +23,7 @@ _SIDE = 256  # pixels; a multiple of 64, so that no padding is counted
 @torch.no_grad()
 def macs_per_pixel(model: Model) -> dict[str, float]:
     """Multiply-accumulates per pixel of the picture, by part: `analysis`, `hyper_analysis`, `hyper_synthesis`,
-    `context` (its steps together) and `synthesis`.
+    `given` (what sees a given picture), `context` (its steps together) and `synthesis`.
 
     A k x k convolution from I to O channels in G groups costs k k I O / G for each position of its output, a transposed
     one for each of its input; GDN counts as the 1x1 convolution in it. Element-wise work and the tables over the
@@ -34,14 +33,14 @@ def macs_per_pixel(model: Model) -> dict[str, float]:
     counts: dict[str, float] = dict.fromkeys((*ENCODING, *DECODING), 0.0)
     device = next(model.parameters()).device
     rate = torch.zeros(1, dtype=torch.int64, device=device)
-    pictures = torch.rand(1, 3, _SIDE, _SIDE, device=device)
+    pictures = torch.randint(256, (1, 3, _SIDE, _SIDE), dtype=torch.uint8, device=device)
     hooks = []
     for part, module in _parts(model).items():
         for layer in module.modules():
             if isinstance(layer, LAYERS):
                 hooks.append(layer.register_forward_hook(partial(_count, counts, part)))
     try:
-        model.synthesis(latents(model, pictures, rate, Round(model.layout)), rate)  # type: ignore[arg-type]
+        model.walk(model.pair(pictures), rate, Round(model.layout))
     finally:
         for hook in hooks:
             hook.remove()
@@ -53,6 +52,8 @@ def _parts(model: Model) -> dict[str, nn.Module]:
     if isinstance(model, Hyperprior):
         parts |= {"hyper_analysis": model.hyper_analysis_net, "hyper_synthesis": model.hyper_synthesis}
         parts["context"] = model.context
+        if model.given_net is not None:
+            parts["given"] = model.given_net
     return parts
 
 

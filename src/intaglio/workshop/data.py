@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,20 +131,23 @@ class Batches:
                 yield future.result()
 
 
-def patch_statistics(pictures: list[Pixels], patch: int, keep: int) -> tuple[Tensor, Tensor]:
-    """The KLT of patches: eigenvectors (keep, 3*patch*patch) and standard deviations (keep,), by falling variance.
+def patch_statistics(planes: Iterable[Tensor], patch: int, keep: int) -> tuple[Tensor, Tensor]:
+    """The KLT of patches: eigenvectors (keep, C*patch*patch) and standard deviations (keep,), by falling variance.
 
-    The pictures have sides of at least `patch`. Patches lie on a grid, hold samples in 0..1 less 1/2, and run over
-    (colour, row, column). The second moment is taken about zero, as the transform has no bias.
+    planes: (C,H,W) float, around 0, sides of at least `patch`. Patches lie on a grid and run over (plane, row, column).
+    The second moment is taken about zero, as the transform has no bias.
     """
-    total = torch.zeros(3 * patch * patch, 3 * patch * patch, dtype=torch.float64)
-    count = 0
-    for picture in pictures:
-        height, width = (side // patch * patch for side in picture.shape[:2])
-        x = torch.from_numpy(picture[:height, :width].copy()).permute(2, 0, 1)[None].float() / 255.0 - 0.5
-        patches = torch.nn.functional.unfold(x, patch, stride=patch)[0]
-        total += (patches @ patches.t()).double()
+    total, count = torch.zeros(()), 0
+    for each in planes:
+        height, width = (side // patch * patch for side in each.shape[1:])
+        patches = torch.nn.functional.unfold(each[None, :, :height, :width], patch, stride=patch)[0]
+        total = total + (patches @ patches.t()).double()
         count += patches.shape[1]
     values, vectors = torch.linalg.eigh(total / count)
     kept = vectors.flip(1)[:, :keep].t().float()
     return kept.contiguous(), values.flip(0)[:keep].clamp_min(0.0).sqrt().float()
+
+
+def planes_of(picture: Pixels) -> Tensor:
+    """The picture (H,W,3) as uint8 (3,H,W)."""
+    return torch.from_numpy(picture.copy()).permute(2, 0, 1)

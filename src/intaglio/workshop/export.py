@@ -163,6 +163,6 @@ def export(source: str | Path, target: str | Path) -> ModelFile:
     }
     training["train"].pop("out", None)
     lmbda = config["train"].get("lmbda", 0.0)
-    file = model_file(model, config["model"], training, lmbda_to_rate(lmbda) if lmbda else None)
+    file = model_file(model, config["model"], training, lmbda_to_rate(lmbda, model.lmbdas) if lmbda else None)
     atomic_write(target, modelfile.write(file))
     return file

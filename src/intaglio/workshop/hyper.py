@@ -1,4 +1,5 @@
-"""The integer networks that the models share: hyper-synthesis, and the steps that see what is already coded.
+"""The integer networks that the models share: hyper-synthesis, and the steps that see what is already coded; and the
+one that sees a given picture.
 
 The layers and their order are those of `intaglio.integer`; means and tables come out exactly as in the codec.
 """
@@ -12,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from intaglio.integer import HYPER, LOC_STEPS, PLANE_LIMIT, Network, Planes, head_names, step_names
+from intaglio.integer import CELL, GIVEN, HYPER, LOC_STEPS, PLANE_LIMIT, Network, Planes, head_names, step_names
 from intaglio.quality import MAX_RATE, RATES
 from intaglio.scales import LOG_STEP, SCALES
 from intaglio.traversal import Layout
@@ -23,6 +24,8 @@ HYPER_EDGE = "replicate"  # at 1/64 a training crop is nearly all edge: zeros th
 COARSE = 16  # of channels sorted by falling variance, so many are seen a second time in steps of 16
 FINE_FROM = 64  # and from this one on, y is small: it is seen in halves
 SIDE = (3.9, 7.9, 15.9)  # reach of the side information at the rates 10, 100, 190
+SAMPLE = (0.99, 0.99, 0.99)  # and of the samples of a given picture: 256 steps make 1
+GIVEN_WIDTHS = 48, 128  # of the network that sees it, at 1/4 and 1/16
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Widths:
     anchors: int  # of the biases over the quality scale; 1 for a model of one quality
     falling: bool = False  # whether y's channels are sorted by falling variance
     means: bool = True  # whether the context steps predict means; otherwise they are 0
+    planes: int = 0  # of the given picture, 1 or 3
+    given: int = 0  # side information from it
 
 
 class HyperSynthesis(nn.Module):
@@ -72,9 +77,51 @@ class HyperSynthesis(nn.Module):
         return F.pixel_shuffle(requantise(self.to_full(h, rate, half), side), 2)
 
 
+class GivenSide(nn.Module):
+    """Planes of the given picture (B,G,16h,16w), whole numbers 0..255, to side information (B,S,h,w), not negative; an
+    integer network.
+    """
+
+    def __init__(self, widths: Widths) -> None:
+        super().__init__()
+        self.layout = widths.layout
+        quarter, wide = GIVEN_WIDTHS
+        self.first = IntegerConv(widths.planes * CELL**2, quarter, 3, widths.anchors, HYPER_EDGE)
+        self.second = IntegerConv(quarter * CELL**2, wide, 1, widths.anchors)
+        self.side = IntegerConv(wide, widths.given, 3, widths.anchors, HYPER_EDGE)
+        self.scales = Exponents(sample=SAMPLE, first=(1.9, 1.9, 1.9), second=(3.9, 3.9, 3.9), side=SIDE)
+        for placed in self.placed().values():
+            placed.limit()
+
+    def placed(self) -> dict[str, Placed]:
+        """The layers by name, with their exponents."""
+        sample, first, second, side = self.scales.all()
+        return {
+            "first": Placed(self.first, sample, first[:, None]),
+            "second": Placed(self.second, first, second[:, None]),
+            "side": Placed(self.side, second, side[:, None]),
+        }
+
+    def frozen(self) -> Network:
+        """As integers. Raises ArgumentError."""
+        return frozen(GIVEN, self.placed(), self.layout)
+
+    def forward(self, given: Tensor, rate: Tensor) -> Tensor:
+        sample, first, second, side = self.scales(rate)
+        h = requantise(self.first(_cells(given / 256.0), rate, sample), first)
+        h = requantise(self.second(_cells(h), rate, first), second)
+        return requantise(self.side(h, rate, second), side)
+
+
+def _cells(x: Tensor) -> Tensor:
+    """Cells of CELL x CELL positions to channels: by row, column, channel before, as ONNX's SpaceToDepth does."""
+    cells = F.pixel_unshuffle(x, CELL)
+    return cells.unflatten(1, (x.shape[1], CELL**2)).transpose(1, 2).flatten(1, 2)
+
+
 class ContextStep(nn.Module):
-    """side (B,S,h,w) and y_hat so far (B,M,h,w) to loc and index of the slice of y that step `number` codes; an integer
-    network.
+    """side (B,S,h,w), with what is given, and y_hat so far (B,M,h,w) to loc and index of the slice of y that step
+    `number` codes; an integer network.
     """
 
     channel: Tensor
@@ -89,8 +136,9 @@ class ContextStep(nn.Module):
         self.register_buffer("base", base, persistent=False)
         reach = ((3.9, 11.0, 31.0), (7.9, 24.0, 60.0)) if len(base) else ((1.9, 3.0, 5.0), (7.0, 13.0, 20.0))
         self.scales = Exponents(side=SIDE, first=reach[0], second=reach[1])
-        self.first = IntegerConv(widths.side + len(base), wide, 1, anchors)
-        self.first.offset[widths.side :] = base - self.scales.all()[0][MAX_RATE]
+        side = widths.side + widths.given
+        self.first = IntegerConv(side + len(base), wide, 1, anchors)
+        self.first.offset[side:] = base - self.scales.all()[0][MAX_RATE]
         self.second = IntegerConv(wide, wide, 3, anchors)
         heads = [IntegerConv(wide, 2 * part, 1, anchors) for part in self.layout.widths(number)]
         for head, part in zip(heads, self.layout.widths(number), strict=True):

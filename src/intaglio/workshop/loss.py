@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from intaglio.quality import MAX_LMBDA, MAX_RATE, MIN_LMBDA
+from intaglio.quality import LMBDAS, MAX_RATE
 
 L1_WEIGHT = 4.0  # times sqrt(lambda)
 MS_SSIM_WEIGHT = 1280.0  # times lambda
@@ -39,11 +39,13 @@ class Criterion:
     """What is trained for.
 
     distortion: "mse", "l1" (mean absolute error, 0..255 scale) or "ms-ssim" (1 - MS-SSIM). lmbda: of every picture; 0
-    for that of its rate step. It is the weight of mse, whatever the distortion: see `weight`.
+    for that of its rate step. It is the weight of mse, whatever the distortion: see `weight`. lmbdas: those of the rate
+    steps 0 and 198.
     """
 
     distortion: str = "mse"
     lmbda: float = 0.0
+    lmbdas: tuple[float, float] = LMBDAS
 
     def weight(self, lmbda: Tensor) -> Tensor:
         """What the distortion is multiplied by, (B,): bits per pixel for one unit of it.
@@ -57,9 +59,10 @@ class Criterion:
         return MS_SSIM_WEIGHT * lmbda if self.distortion == "ms-ssim" else lmbda
 
 
-def lmbda_of(rate: Tensor) -> Tensor:
-    """Lambda (0..255 scale) of rate steps (B,); the formula of `intaglio.quality`."""
-    return MIN_LMBDA * (MAX_LMBDA / MIN_LMBDA) ** (rate.float() / MAX_RATE)
+def lmbda_of(rate: Tensor, lmbdas: tuple[float, float] = LMBDAS) -> Tensor:
+    """Lambda (0..255 scale) of rate steps (B,); the formula of `intaglio.quality`, `lmbdas` the scale's ends."""
+    low, high = lmbdas
+    return low * (high / low) ** (rate.float() / MAX_RATE)
 
 
 def rate_distortion(
@@ -70,13 +73,13 @@ def rate_distortion(
     criterion: Criterion = Criterion(),
     closed: Tensor | float = 0.0,
 ) -> RateDistortion:
-    """From pictures and decoded pictures (B,3,H,W), 0..1, and bits, closed bits and rate steps (B,).
+    """From pictures and decoded pictures (B,C,H,W), 0..1, and bits, closed bits and rate steps (B,).
 
     MS-SSIM needs sides of 161 pixels or more.
     """
     decoded, pixels = decoded.float(), x.shape[2] * x.shape[3]
     mse = ((decoded - x).square().mean((1, 2, 3))) * 255.0**2
-    lmbda = torch.full_like(mse, criterion.lmbda) if criterion.lmbda else lmbda_of(rate)
+    lmbda = torch.full_like(mse, criterion.lmbda) if criterion.lmbda else lmbda_of(rate, criterion.lmbdas)
     distortion = mse
     if criterion.distortion == "l1":
         distortion = (decoded - x).abs().mean((1, 2, 3)) * 255.0

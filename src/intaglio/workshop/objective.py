@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from intaglio.traversal import latents
 from intaglio.workshop.coders import QUANTISERS, Hard, Soft
 from intaglio.workshop.config import TrainConfig
 from intaglio.workshop.loss import Criterion, rate_distortion
@@ -50,21 +49,20 @@ class Objective(nn.Module):
         """`autocast`: what the networks run in; the loss is computed in full precision."""
         super().__init__()
         self.model, self.autocast = model, autocast
-        self.criterion = Criterion(options.distortion, options.lmbda)
+        self.criterion = Criterion(options.distortion, options.lmbda, model.lmbdas)
         self.apart = options.rate_term == "log2"
         self.quantiser, self.alphas = QUANTISERS[options.quantiser], options.soft_alpha
 
     def forward(self, batch: Tensor, rate: Tensor, progress: float, hard: bool) -> tuple[Tensor, ...]:
         """`progress`: 0..1, how much of the run is done; `hard`: round the latents, as the codec will."""
-        x = batch.float().div(255.0).contiguous(memory_format=torch.channels_last)
+        pair = self.model.pair(batch)
         coder = (Hard if hard else self.quantiser)(self.model.layout, self.apart)
         if isinstance(coder, Soft):
             coder.alpha = annealed(progress, *self.alphas)
-        net = Apart(self.model) if self.apart else self.model
+        net = Apart(self.model) if self.apart else None
         with self.autocast():
-            y_hat = latents(net, x, rate, coder)  # type: ignore[arg-type]
-            decoded = self.model.synthesis(y_hat, rate)
+            decoded = self.model.walk(pair, rate, coder, net)
         assert isinstance(coder.bits, Tensor)
-        with torch.autocast(x.device.type, enabled=False):  # DDP's module runs in it from the beginning
-            found = rate_distortion(x, decoded, coder.bits, rate, self.criterion, coder.closed)
+        with torch.autocast(batch.device.type, enabled=False):  # DDP's module runs in it from the beginning
+            found = rate_distortion(pair[0], decoded, coder.bits, rate, self.criterion, coder.closed)
         return found.bpp, found.mse, found.lmbda, found.weighted, found.closed

@@ -87,7 +87,7 @@ def train(config: RunConfig, resume: bool = False, start: Path | None = None, sh
     if trainer.manifest not in ("", batches.manifest):
         _say(trainer, "note: the training pictures are not those that the run began with")
     trainer.manifest = batches.manifest
-    validator = Validator(_validated(config), out) if config.data.val and trainer.first else None
+    validator = Validator(_validated(config, trainer.model.lmbdas), out) if config.data.val and trainer.first else None
     if start:
         trainer.start_from(start)
     elif not resume:
@@ -100,10 +100,10 @@ def _say(trainer: Trainer, text: str) -> None:
         print(text, flush=True)
 
 
-def _validated(config: RunConfig) -> RunConfig:
+def _validated(config: RunConfig, lmbdas: tuple[float, float]) -> RunConfig:
     """The configuration as validation takes it: a run of one lambda is measured there alone."""
     lmbda = config.train.lmbda
-    return replace(config, train=replace(config.train, val_rates=(lmbda_to_rate(lmbda),))) if lmbda else config
+    return replace(config, train=replace(config.train, val_rates=(lmbda_to_rate(lmbda, lmbdas),))) if lmbda else config
 
 
 def _folder(config: RunConfig, resume: bool, first: bool) -> Path:

@@ -88,7 +88,7 @@ class Trainer:
         the whole batch, or that of the run's lambda.
         """
         if self.options.lmbda:
-            rates = torch.full((count,), lmbda_to_rate(self.options.lmbda))
+            rates = torch.full((count,), lmbda_to_rate(self.options.lmbda, self.model.lmbdas))
         else:
             rates = distributed.own_part(self.fabric, spread_rates(count * self.fabric.world_size))
         return rates.to(self.fabric.device)

@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 
 from intaglio.images import atomic_write
-from intaglio.traversal import latents
 from intaglio.workshop.coders import Round
 from intaglio.workshop.config import CROP_UNIT, RunConfig
 from intaglio.workshop.data import at_least, load_pictures, picture_files
-from intaglio.workshop.loss import rate_distortion
+from intaglio.workshop.loss import Criterion, rate_distortion
 from intaglio.workshop.models.base import Model
 
 
@@ -29,23 +28,27 @@ class Validator:
             side = min(size, *picture.shape[:2]) // CROP_UNIT * CROP_UNIT
             top, left = (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2
             crop = torch.from_numpy(picture[top : top + side, left : left + side].copy())
-            self.crops.append(crop.permute(2, 0, 1)[None].float() / 255.0)
+            self.crops.append(crop.permute(2, 0, 1)[None])
         self.rates = config.train.val_rates
         self.csv, self.png = out / "validation.csv", out / "validation.png"
 
     @torch.no_grad()
     def measure(self, model: Model, rate: int) -> tuple[float, float, float]:
-        """Mean bits per pixel, mean PSNR (dB) and mean loss over the crops at one rate step."""
+        """Mean bits per pixel, mean PSNR (dB) and mean loss over the crops at one rate step.
+
+        What is random in a pair is the same in every validation, and leaves training's random numbers alone.
+        """
         device = next(model.parameters()).device
         steps = torch.tensor([rate], device=device)
         total = torch.zeros(3)
-        for crop in self.crops:
-            x = crop.to(device)
+        for number, crop in enumerate(self.crops):
+            with torch.random.fork_rng():
+                torch.manual_seed(number)
+                pair = model.pair(crop.to(device))
             coder = Round(model.layout)
-            y_hat = latents(model, x, steps, coder)  # type: ignore[arg-type]
-            decoded = model.synthesis(y_hat, steps).clamp(0.0, 1.0)
+            decoded = model.walk(pair, steps, coder).clamp(0.0, 1.0)
             assert isinstance(coder.bits, Tensor)
-            result = rate_distortion(x, decoded, coder.bits, steps)
+            result = rate_distortion(pair[0], decoded, coder.bits, steps, Criterion(lmbdas=model.lmbdas))
             psnr = 10.0 * torch.log10(255.0**2 / result.mse.clamp_min(1e-6))
             total += torch.stack([result.bpp.mean(), psnr.mean(), result.loss()]).cpu()
         bpp, psnr, loss = (total / len(self.crops)).tolist()

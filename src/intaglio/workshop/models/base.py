@@ -13,17 +13,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from intaglio.errors import ArgumentError
-from intaglio.integer import HYPER, LOC_STEPS, step_names, to_arrays
+from intaglio.integer import GIVEN, HYPER, LOC_STEPS, step_names, to_arrays
 from intaglio.modelfile import MAX_LOC
-from intaglio.quality import RATES
+from intaglio.quality import LMBDAS, RATES
 from intaglio.rans import Tables
 from intaglio.scales import scale_grid
-from intaglio.traversal import Layout
+from intaglio.traversal import Coder, Layout, Net, latents
 from intaglio.workshop.coders import Likelihood
 from intaglio.workshop.entropy_base import Factorized
-from intaglio.workshop.hyper import ContextStep, HyperSynthesis, Widths
+from intaglio.workshop.hyper import ContextStep, GivenSide, HyperSynthesis, Widths
 
 Arrays = dict[str, NDArray[Any]]
+IntegerNetwork = HyperSynthesis | GivenSide | ContextStep
 
 
 class LearningRates(Protocol):
@@ -31,6 +32,16 @@ class LearningRates(Protocol):
 
     linear_factor: float
     synthesis_factor: float
+
+
+class Pair(NamedTuple):
+    """What a model of pictures given others is trained on.
+
+    target: (B,T,H,W), 0..1, what is to be decoded. given: (B,G,H,W), whole numbers 0..255, what both ends have.
+    """
+
+    target: Tensor
+    given: Tensor
 
 
 class Transforms(NamedTuple):
@@ -62,6 +73,8 @@ class Model(nn.Module, ABC):
     """The parts as `intaglio.traversal.Net` names them; `rate` is (B,) int64. Abstract."""
 
     fixed: ClassVar[bool] = True  # trained for one lambda; otherwise for the whole quality scale
+    lmbdas: ClassVar[tuple[float, float]] = LMBDAS  # of the rate steps 0 and 198
+    given: ClassVar[str | None] = None  # what both ends have besides the model: nothing, or a kind of picture
     halo: int  # latents around a tile that analysis and synthesis look at, at most
     has_hyper: ClassVar[bool]
 
@@ -76,6 +89,22 @@ class Model(nn.Module, ABC):
     def context_steps(self) -> Sequence[Any]:
         """The context steps in order."""
 
+    def pair(self, pictures: Tensor) -> Pair | tuple[Tensor, None]:
+        """What is to be decoded and what is given, from training pictures uint8 (B,3,H,W). Here the pictures, 0..1, and
+        nothing. May be random; then by PyTorch's generator.
+        """
+        return pictures.float().div(255.0).contiguous(memory_format=torch.channels_last), None
+
+    def walk(self, pair: Pair | tuple[Tensor, None], rate: Tensor, coder: Coder[Tensor], net: Any = None) -> Tensor:
+        """The decoded pictures (B,T,H,W) of what `pair` returned, about 0..1, by `coder`; `net`: to walk instead of
+        this model.
+        """
+        target, given = pair
+        walked: Net[Tensor] = self if net is None else net  # type: ignore[assignment]
+        if given is None:
+            return self.synthesis(latents(walked, target, rate, coder), rate)
+        return self.synthesis(latents(walked, pair, rate, coder, given), rate, given)
+
     @abstractmethod
     def arrays(self) -> Arrays:
         """What decodes before the synthesis, as `docs/models.md` lists it.
@@ -83,7 +112,7 @@ class Model(nn.Module, ABC):
         Raises ArgumentError naming the channel for which exactness cannot be proved.
         """
 
-    def networks(self) -> dict[str, HyperSynthesis | ContextStep]:
+    def networks(self) -> dict[str, IntegerNetwork]:
         """The integer networks by name; none without a hyperprior."""
         return {}
 
@@ -148,6 +177,7 @@ class Hyperprior(Model):
         self.z_prior = z_prior
         self.hyper_synthesis = HyperSynthesis(widths)
         self.context = nn.ModuleList(ContextStep(widths, number) for number in range(widths.layout.steps))
+        self.given_net = GivenSide(widths) if widths.given else None
 
     @property
     def context_steps(self) -> Sequence[ContextStep]:
@@ -157,14 +187,20 @@ class Hyperprior(Model):
         """y to z; the rate is already in y's gain."""
         return self.hyper_analysis_net(y)
 
+    def given_side(self, side: Tensor, given: Tensor, rate: Tensor) -> Tensor:
+        """Side information (B,S,h,w) and, after it, that of the given planes (B,G,16h,16w)."""
+        assert self.given_net is not None
+        return torch.cat([side, self.given_net(given, rate)], 1)
+
     def z_rows(self, rate: Tensor) -> Tensor | Likelihood:
         """What z is charged by: its prior, or real rows of the Gaussian tables, (B,C,1,1)."""
         assert self.z_prior is not None
         return Prior(self.z_prior)
 
-    def networks(self) -> dict[str, HyperSynthesis | ContextStep]:
+    def networks(self) -> dict[str, IntegerNetwork]:
         names = HYPER, *step_names(self.layout)
-        return dict(zip(names, (self.hyper_synthesis, *self.context_steps), strict=True))
+        networks = dict(zip(names, (self.hyper_synthesis, *self.context_steps), strict=True))
+        return networks if self.given_net is None else networks | {GIVEN: self.given_net}
 
     def encoding_parts(self) -> list[nn.Module]:
         return [self.analysis, self.hyper_analysis_net]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -17,11 +18,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from intaglio.quality import MAX_RATE, rate_to_lmbda
+from intaglio.quality import LMBDAS, MAX_RATE, rate_to_lmbda
 from intaglio.scales import LOG_STEP, SCALE_MIN, SCALES
 from intaglio.traversal import Layout
 from intaglio.workshop.bounds import bounded
-from intaglio.workshop.data import at_least, patch_statistics
+from intaglio.workshop.data import at_least, patch_statistics, planes_of
 from intaglio.workshop.hyper import HYPER_EDGE, Widths
 from intaglio.workshop.layers import RateTable, Residual, conv3, down2, zero
 from intaglio.workshop.models.base import Hyperprior, LearningRates, Transforms
@@ -45,12 +46,16 @@ class PhotoConfig:
     anchors: int = 12  # of every table over the quality scale
 
 
-def unit_gain(anchors: int) -> Tensor:
-    """(anchors, 1): log of the gain on y that theory asks for, `255 sqrt(lmbda) / 5.1`, for an orthonormal transform
-    of 0..1.
+def unit_gain(anchors: int, samples: int = 3, lmbdas: tuple[float, float] = LMBDAS) -> Tensor:
+    """(anchors, 1): log of the gain on y that theory asks for, of an orthonormal transform of 0..1 with so many samples
+    for each pixel.
+
+    At high rates a step of S costs S^2 / 12 in squared error and gives log2(1 / S) bits; that the two slopes agree
+    makes S = sqrt(6 samples / (lmbda ln 2)): 5.1 / sqrt(lmbda) for three.
     """
     rates = torch.linspace(0.0, MAX_RATE, anchors).tolist()
-    return torch.tensor([[0.5 * math.log(rate_to_lmbda(rate)) + math.log(255.0 / 5.1)] for rate in rates])
+    step = round(math.sqrt(6.0 * samples / math.log(2.0)), 1)
+    return torch.tensor([[0.5 * math.log(rate_to_lmbda(rate, lmbdas)) + math.log(255.0 / step)] for rate in rates])
 
 
 class Analysis(nn.Module):
@@ -106,10 +111,24 @@ class Synthesis(nn.Module):
         return F.pixel_shuffle(linear + CORRECTION * self.last(h).float(), 4) + 0.5
 
 
+class HyperWidths(Protocol):
+    """The widths that the hyper-analysis has."""
+
+    @property
+    def latent(self) -> int:
+        """M, channels of y."""
+        ...
+
+    @property
+    def hyper(self) -> int:
+        """C, channels of z."""
+        ...
+
+
 class HyperAnalysis(nn.Module):
     """y (B,M,h,w) to z (B,C,h/4,w/4); sees y through a logarithm, for its range is wide."""
 
-    def __init__(self, config: PhotoConfig) -> None:
+    def __init__(self, config: HyperWidths) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             conv3(config.latent, config.hyper, HYPER_EDGE),
@@ -150,7 +169,8 @@ class Photo(Hyperprior):
 
     def start(self, pictures: list[NDArray[np.uint8]]) -> None:
         """Sets the linear path to the KLT of the pictures."""
-        basis, deviation = patch_statistics([at_least(each, PATCH) for each in pictures], PATCH, self.layout.channels)
+        planes = (planes_of(at_least(each, PATCH)).float() / 255.0 - 0.5 for each in pictures)
+        basis, deviation = patch_statistics(planes, PATCH, self.layout.channels)
         device = self.z_index.anchors.device
         self.start_from_klt(basis.to(device), deviation.to(device))
 

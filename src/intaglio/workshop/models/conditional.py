@@ -1,0 +1,272 @@
+"""Models of a picture given another: what the given one shows need not be coded.
+
+Both ends have the given picture x, the target y is coded: `min E |z(y|x)| + lambda D(y, y~(x, z(y|x)))`. All parts see
+x: the analysis beside the target, every context step as side information (an integer network), the synthesis at every
+scale. What needs no bits is the base (grey, or x itself); the transforms work on the difference to it, and start, as
+those of `photo`, from its KLT.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from intaglio.scales import LOG_STEP, SCALE_MIN, SCALES
+from intaglio.traversal import Layout
+from intaglio.workshop.bounds import bounded
+from intaglio.workshop.data import at_least, patch_statistics, planes_of
+from intaglio.workshop.hyper import Widths
+from intaglio.workshop.integer import IntegerConv
+from intaglio.workshop.layers import RateTable, Residual, conv3, down2, zero
+from intaglio.workshop.models.base import Hyperprior, LearningRates, Pair, Transforms
+from intaglio.workshop.models.photo import CORRECTION, PATCH, Z_UNIT, HyperAnalysis, unit_gain
+from intaglio.workshop.models.widths import limited
+
+CELL = 4  # pixels: the finest grid of the networks is at 1/4
+BLUR = 5  # cells: what the means of cells are compared with
+Z_START = 1.0  # deviation of z at the highest rate, before training; at the lowest it is nearly always 0
+BLIND = 128.0  # what a blind model is given
+
+
+@dataclass(frozen=True)
+class ConditionalConfig:
+    """Widths, in channels; the defaults are those of the shipped `colour`."""
+
+    latent: int = limited(128, most=2 * PATCH * PATCH)  # M, channels of y
+    analysis: tuple[int, int, int] = (32, 64, 128)  # at 1/4, 1/8, 1/16
+    synthesis: tuple[int, int, int] = (128, 64, 32)  # at 1/16, 1/8, 1/4
+    hyper: int = 48  # z, at 1/64
+    side: int = 64  # side information from z, at 1/16
+    given: int = 64  # and from the given picture
+    context: int = 96
+    anchors: int = 12  # of every table over the quality scale
+    blind: bool = False  # whether the networks see a constant in place of the given picture, to compare with
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a model is of. target, given: how many planes each has. base: from the given planes, 0..1, what the target
+    is taken for where nothing is coded, broadcastable to it. lmbdas: of the rate steps 0 and 198.
+    """
+
+    target: int
+    given: int
+    base: Callable[[Tensor], Tensor]
+    lmbdas: tuple[float, float]
+
+    def gain(self, config: ConditionalConfig) -> Tensor:
+        """Log of the gain on y at the start, (anchors, M)."""
+        return unit_gain(config.anchors, self.target, self.lmbdas).expand(-1, config.latent)
+
+
+class Analysis(nn.Module):
+    """A pair to y (B,M,h,w): the KLT of 16x16 patches of the target less its base, plus a network that corrects it."""
+
+    def __init__(self, config: ConditionalConfig, kind: Kind) -> None:
+        super().__init__()
+        quarter, eighth, wide = config.analysis
+        self.base = kind.base
+        self.linear = nn.Conv2d(kind.target, config.latent, PATCH, stride=PATCH, bias=False)
+        self.stem = nn.Sequential(  # 1/4
+            nn.Conv2d(kind.target + kind.given, quarter, CELL, stride=CELL),
+            nn.LeakyReLU(0.1),
+            conv3(quarter, quarter),
+            nn.LeakyReLU(0.1),
+        )
+        self.eighth = nn.Sequential(down2(quarter, eighth), *(Residual(eighth) for _ in range(3)))
+        self.sixteenth = nn.Sequential(down2(eighth, wide), Residual(wide), Residual(wide))
+        self.last = zero(conv3(wide, config.latent))
+        self.eighth_gain = RateTable(torch.zeros(config.anchors, eighth))
+        self.wide_gain = RateTable(torch.zeros(config.anchors, wide))
+        self.gain = RateTable(kind.gain(config))
+
+    def forward(self, x: Pair, rate: Tensor) -> Tensor:
+        given = x.given / 255.0
+        difference = x.target - self.base(given)
+        # chroma spans a tenth of what luma does: at one scale the network would look at luma alone
+        h = self.stem(torch.cat([4.0 * difference, given - 0.5], 1))
+        h = self.eighth(h) * torch.exp(self.eighth_gain(rate))
+        h = self.last(F.leaky_relu(self.sixteenth(h) * torch.exp(self.wide_gain(rate)), 0.1))
+        with torch.autocast(h.device.type, enabled=False):  # y is too large for half precision
+            return (self.linear(difference.float()) + CORRECTION * h.float()) * torch.exp(self.gain(rate))
+
+
+class Seen(nn.Module):
+    """The given picture, planes (B,G,16h,16w) about 0, as the synthesis sees it: features at 1/16, 1/8 and 1/4."""
+
+    def __init__(self, planes: int, widths: tuple[int, int, int]) -> None:
+        super().__init__()
+        wide, eighth, quarter = widths
+        self.quarter = nn.Sequential(
+            nn.Conv2d(planes, quarter, CELL, stride=CELL), nn.LeakyReLU(0.1), conv3(quarter, quarter)
+        )
+        self.eighth = nn.Sequential(nn.LeakyReLU(0.1), down2(quarter, eighth))
+        self.sixteenth = nn.Sequential(nn.LeakyReLU(0.1), down2(eighth, wide))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        quarter = self.quarter(x)
+        eighth = self.eighth(quarter)
+        return self.sixteenth(eighth), eighth, quarter
+
+
+class Detail(nn.Module):
+    """Given planes (B,G,4h,4w) about 0 to their local detail: each sample less the mean of its 4x4 cell, (B,16G,h,w),
+    row by row of the cell; the cell's mean less that of 5x5 cells, (B,G,h,w); and the cell's samples as they are.
+    """
+
+    samples: Tensor
+    mean: Tensor
+    less: Tensor
+
+    def __init__(self, planes: int) -> None:
+        super().__init__()
+        self.planes = planes
+        samples = torch.eye(CELL**2).view(CELL**2, 1, CELL, CELL)
+        less = torch.full((1, 1, BLUR, BLUR), -1.0 / BLUR**2)
+        less[0, 0, BLUR // 2, BLUR // 2] += 1.0
+        mean = torch.full_like(samples, 1.0 / CELL**2)
+        for name, weight in (("samples", samples), ("mean", mean[:1]), ("less", less)):
+            self.register_buffer(name, weight.repeat(planes, 1, 1, 1), persistent=False)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        samples = F.conv2d(x, self.samples, stride=CELL, groups=self.planes)
+        means = F.conv2d(x, self.mean, stride=CELL, groups=self.planes)
+        around = F.conv2d(F.pad(means, (BLUR // 2,) * 4, mode="replicate"), self.less, groups=self.planes)
+        repeated = [means[:, plane : plane + 1].expand(-1, CELL**2, -1, -1) for plane in range(self.planes)]
+        return samples - torch.cat(repeated, 1), around, samples
+
+
+class Synthesis(nn.Module):
+    """y_hat (B,M,h,w) and the given planes (B,G,16h,16w), 0..255, to the target (B,T,16h,16w), about 0..1.
+
+    The KLT's transpose, and a network that corrects it: in each cell of 4x4 pixels it adds to every sample, and to
+    every plane two shares of the given picture's local detail, as colours follow edges (He et al. 2013, guided filter).
+    """
+
+    def __init__(self, config: ConditionalConfig, kind: Kind) -> None:
+        super().__init__()
+        wide, eighth, quarter = config.synthesis
+        self.base, self.kind = kind.base, kind
+        self.linear = nn.Conv2d(config.latent, kind.target * PATCH**2, 1, bias=False)
+        self.seen, self.detail = Seen(kind.given, config.synthesis), Detail(kind.given)
+        self.first = conv3(config.latent, wide)
+        self.sixteenth = nn.Sequential(Residual(wide), Residual(wide), Residual(wide))
+        self.to_eighth = conv3(wide, 4 * eighth)
+        self.eighth = nn.Sequential(Residual(eighth), Residual(eighth))
+        self.to_quarter = conv3(eighth, 4 * quarter)
+        self.quarter = Residual(quarter)
+        self.last = zero(conv3(quarter + kind.given * CELL**2, kind.target * (CELL**2 + 2)))
+        self.gain = RateTable(-kind.gain(config))
+        self.wide_gain = RateTable(torch.zeros(config.anchors, wide))
+        self.eighth_gain = RateTable(torch.zeros(config.anchors, eighth))
+
+    def forward(self, y_hat: Tensor, rate: Tensor, given: Tensor) -> Tensor:
+        given = given / 255.0
+        with torch.autocast(given.device.type, enabled=False):
+            y = y_hat * torch.exp(self.gain(rate))
+            linear = F.pixel_shuffle(self.linear(y), CELL)
+        at_sixteenth, at_eighth, at_quarter = self.seen(given - 0.5)
+        h = self.sixteenth(self.first(y) + at_sixteenth) * torch.exp(self.wide_gain(rate))
+        h = F.pixel_shuffle(self.to_eighth(F.leaky_relu(h, 0.1)), 2)
+        h = self.eighth(h + at_eighth) * torch.exp(self.eighth_gain(rate))
+        h = self.quarter(F.pixel_shuffle(self.to_quarter(F.leaky_relu(h, 0.1)), 2) + at_quarter)
+        fine, coarse, samples = self.detail(given - 0.5)
+        h = self.last(torch.cat([F.leaky_relu(h, 0.1), samples], 1)).float()
+        return F.pixel_shuffle(linear + self._cells(h, fine, coarse), CELL) + self.base(given)
+
+    def _cells(self, h: Tensor, fine: Tensor, coarse: Tensor) -> Tensor:
+        """(B,16T,h,w): what is added to the samples of each cell."""
+        planes, size, cells = self.kind.target, CELL**2, []
+        for plane in range(planes):
+            seen = plane % self.kind.given
+            found = CORRECTION * h[:, plane * size : (plane + 1) * size]
+            for number, detail in enumerate((fine[:, seen * size : (seen + 1) * size], coarse[:, seen : seen + 1])):
+                at = planes * (size + number) + plane
+                found = found + h[:, at : at + 1] * detail
+            cells.append(found)
+        return torch.cat(cells, 1)
+
+
+class Conditional(Hyperprior):
+    """A model of pictures given others. Abstract; `rate` is (B,) int64."""
+
+    fixed = False
+    halo = 14  # more than the reach of the analysis (9.6) and of the synthesis (9.9)
+    kind: ClassVar[Kind]
+
+    def __init__(self, config: ConditionalConfig) -> None:
+        kind, layout = self.kind, Layout(config.latent)
+        sizes = config.hyper, config.side, config.context, config.anchors
+        widths = Widths(layout, *sizes, falling=True, planes=kind.given, given=config.given)
+        transforms = Transforms(Analysis(config, kind), Synthesis(config, kind), HyperAnalysis(config))
+        super().__init__(config, widths, transforms)
+        start = torch.linspace(0.0, math.log(Z_START / SCALE_MIN) / LOG_STEP, config.anchors)
+        self.z_index = RateTable(start[:, None].repeat(1, config.hyper), Z_UNIT)
+
+    @abstractmethod
+    def target_of(self, pictures: Tensor) -> Tensor:
+        """The target's planes (B,T,H,W), 0..1, of pictures (B,3,H,W), 0..255."""
+
+    @abstractmethod
+    def made_given(self, pictures: Tensor) -> Tensor:
+        """A given picture for training, (B,G,H,W), whole numbers 0..255, of pictures (B,3,H,W), 0..255."""
+
+    def pair(self, pictures: Tensor) -> Pair:
+        """Target and given planes of training pictures uint8 (B,3,H,W)."""
+        x = pictures.float()
+        given = self.made_given(x)
+        planes = self.target_of(x), torch.full_like(given, BLIND) if self.config.blind else given
+        return Pair(*(each.contiguous(memory_format=torch.channels_last) for each in planes))
+
+    def z_rows(self, rate: Tensor) -> Tensor:
+        """(B,C,1,1) real position on the scale grid of each channel of z."""
+        return bounded(self.z_index(rate), 0.0, SCALES - 1.0)
+
+    def rates_of_learning(self, options: LearningRates) -> dict[str, float]:
+        """The linear path learns slower, and the rest of the synthesis faster: what it adds is scaled down."""
+        return {
+            "analysis.linear.": options.linear_factor,
+            "synthesis.linear.": options.linear_factor,
+            "synthesis.seen.": 1.0,
+            "synthesis.": options.synthesis_factor,
+        }
+
+    @torch.no_grad()
+    def start(self, pictures: list[NDArray[np.uint8]]) -> None:
+        """Sets the linear path to the KLT of what differs from the base in the pictures, uint8 (H,W,3)."""
+        device = self.z_index.anchors.device
+        basis, deviation = patch_statistics((self._difference(each) for each in pictures), PATCH, self.layout.channels)
+        latent, planes, analysis, synthesis = len(basis), self.kind.target, self.analysis, self.synthesis
+        assert isinstance(analysis, Analysis)
+        assert isinstance(synthesis, Synthesis)
+        basis, deviation = basis.to(device), deviation.to(device)
+        analysis.linear.weight.copy_(basis.view(latent, planes, PATCH, PATCH))
+        # two pixel shuffles of 4: the first takes the coarse position, the second the fine one
+        order = basis.view(latent, planes, CELL, CELL, CELL, CELL).permute(0, 1, 3, 5, 2, 4)
+        synthesis.linear.weight.copy_(order.reshape(latent, -1).t()[:, :, None, None])
+        synthesis.first.weight *= (1.0 / torch.sqrt(0.02 + deviation))[None, :, None, None] * 0.5
+        self._start_scales(deviation)
+
+    def _start_scales(self, deviation: Tensor) -> None:
+        """Lets the context steps begin with the deviations of y that the KLT's coefficients, (M,), have at each rate:
+        at the lowest, y is nearly always 0, and what it costs to say more would be all that training saw for long.
+        """
+        spread = deviation * torch.exp(self.kind.gain(self.config).to(deviation))
+        start = torch.log(spread.clamp_min(SCALE_MIN) / SCALE_MIN)
+        for number, step in enumerate(self.context_steps):
+            for head, part in zip(step.heads, self.layout.parts(number), strict=True):
+                assert isinstance(head, IntegerConv)
+                head.bias.anchors[:, head.weight.shape[0] // 2 :] = start[:, part[1]]
+
+    def _difference(self, picture: NDArray[np.uint8]) -> Tensor:
+        target, given = self.pair(planes_of(at_least(picture, PATCH))[None])
+        return (target - self.kind.base(given / 255.0))[0]
