@@ -20,7 +20,16 @@ from intaglio.quality import lmbda_to_rate
 from intaglio.workshop import checkpoint
 from intaglio.workshop.coders import Soft
 from intaglio.workshop.config import DataConfig, RunConfig
-from intaglio.workshop.data import Batches, at_least, cut, draw_crop, load_pictures, patch_statistics, picture_files
+from intaglio.workshop.data import (
+    Batches,
+    at_least,
+    cut,
+    draw_crop,
+    load_pictures,
+    patch_statistics,
+    picture_files,
+    planes_of,
+)
 from intaglio.workshop.loss import RateDistortion
 from intaglio.workshop.objective import Objective
 from intaglio.workshop.train import train
@@ -260,7 +269,8 @@ def test_pictures_smaller_than_the_crop_are_mirrored_not_enlarged(
 
 def test_the_klt_is_orthonormal_and_keeps_most_of_the_energy(pictures: Path) -> None:
     loaded = [at_least(picture, 16) for picture in load_pictures(picture_files(pictures, "[data] train"))]
-    basis, deviation = patch_statistics(loaded, 16, 32)
+    planes = [planes_of(picture).float() / 255.0 - 0.5 for picture in loaded]
+    basis, deviation = patch_statistics(planes, 16, 32)
     assert torch.allclose(basis @ basis.t(), torch.eye(32), atol=1e-4)
     assert (deviation.diff() <= 1e-6).all()
     assert deviation[0] > 10 * deviation[31] > 0

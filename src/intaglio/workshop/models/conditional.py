@@ -32,6 +32,9 @@ from intaglio.workshop.models.photo import CORRECTION, PATCH, Z_UNIT, HyperAnaly
 from intaglio.workshop.models.widths import limited
 
 CELL = 4  # pixels: the finest grid of the networks is at 1/4
+ADDED, SHARE = 0.05, 0.2  # units of what the synthesis adds to the linear path: see CORRECTION of `photo`
+FAINT = 0.01  # deviations of latents about it and below are not told from it
+MEANS = 0.1  # unit of y's means: at the lowest rates one step of the quantiser is much in the picture
 BLUR = 5  # cells: what the means of cells are compared with
 Z_START = 1.0  # deviation of z at the highest rate, before training; at the lowest it is nearly always 0
 BLIND = 128.0  # what a blind model is given
@@ -158,6 +161,7 @@ class Synthesis(nn.Module):
         self.base, self.kind = kind.base, kind
         self.linear = nn.Conv2d(config.latent, kind.target * PATCH**2, 1, bias=False)
         self.seen, self.detail = Seen(kind.given, config.synthesis), Detail(kind.given)
+        self.spread = nn.Parameter(torch.ones(config.latent, 1, 1))
         self.first = conv3(config.latent, wide)
         self.sixteenth = nn.Sequential(Residual(wide), Residual(wide), Residual(wide))
         self.to_eighth = conv3(wide, 4 * eighth)
@@ -175,7 +179,9 @@ class Synthesis(nn.Module):
             y = y_hat * torch.exp(self.gain(rate))
             linear = F.pixel_shuffle(self.linear(y), CELL)
         at_sixteenth, at_eighth, at_quarter = self.seen(given - 0.5)
-        h = self.sixteenth(self.first(y) + at_sixteenth) * torch.exp(self.wide_gain(rate))
+        seen = y * self.spread  # through a logarithm: where chroma is not small it is fifty times what it mostly is
+        seen = torch.sign(seen) * torch.log1p(seen.abs())
+        h = self.sixteenth(self.first(seen) + at_sixteenth) * torch.exp(self.wide_gain(rate))
         h = F.pixel_shuffle(self.to_eighth(F.leaky_relu(h, 0.1)), 2)
         h = self.eighth(h + at_eighth) * torch.exp(self.eighth_gain(rate))
         h = self.quarter(F.pixel_shuffle(self.to_quarter(F.leaky_relu(h, 0.1)), 2) + at_quarter)
@@ -188,10 +194,10 @@ class Synthesis(nn.Module):
         planes, size, cells = self.kind.target, CELL**2, []
         for plane in range(planes):
             seen = plane % self.kind.given
-            found = CORRECTION * h[:, plane * size : (plane + 1) * size]
+            found = ADDED * h[:, plane * size : (plane + 1) * size]
             for number, detail in enumerate((fine[:, seen * size : (seen + 1) * size], coarse[:, seen : seen + 1])):
                 at = planes * (size + number) + plane
-                found = found + h[:, at : at + 1] * detail
+                found = found + SHARE * h[:, at : at + 1] * detail
             cells.append(found)
         return torch.cat(cells, 1)
 
@@ -206,7 +212,7 @@ class Conditional(Hyperprior):
     def __init__(self, config: ConditionalConfig) -> None:
         kind, layout = self.kind, Layout(config.latent)
         sizes = config.hyper, config.side, config.context, config.anchors
-        widths = Widths(layout, *sizes, falling=True, planes=kind.given, given=config.given)
+        widths = Widths(layout, *sizes, falling=True, means=MEANS, planes=kind.given, given=config.given)
         transforms = Transforms(Analysis(config, kind), Synthesis(config, kind), HyperAnalysis(config))
         super().__init__(config, widths, transforms)
         start = torch.linspace(0.0, math.log(Z_START / SCALE_MIN) / LOG_STEP, config.anchors)
@@ -253,7 +259,7 @@ class Conditional(Hyperprior):
         # two pixel shuffles of 4: the first takes the coarse position, the second the fine one
         order = basis.view(latent, planes, CELL, CELL, CELL, CELL).permute(0, 1, 3, 5, 2, 4)
         synthesis.linear.weight.copy_(order.reshape(latent, -1).t()[:, :, None, None])
-        synthesis.first.weight *= (1.0 / torch.sqrt(0.02 + deviation))[None, :, None, None] * 0.5
+        synthesis.spread.copy_(1.0 / (FAINT + deviation)[:, None, None])
         self._start_scales(deviation)
 
     def _start_scales(self, deviation: Tensor) -> None:
