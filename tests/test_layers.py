@@ -25,6 +25,7 @@ LAYERS = {
     "intaglio.images": 0,
     "intaglio.metrics": 0,
     "intaglio.information": 0,
+    "intaglio.given": 1,
     "intaglio.allocation": 1,
     "intaglio.pmf": 1,
     "intaglio.rans": 1,

@@ -18,11 +18,13 @@ from intaglio.errors import ArgumentError, FormatError, ImageError, IntaglioErro
 if TYPE_CHECKING:
     from intaglio.bundle import load_model
     from intaglio.codec import Info, decode, encode, info
+    from intaglio.given import Given
 
 __version__ = "0.1.0"
 __all__ = [
     "ArgumentError",
     "FormatError",
+    "Given",
     "ImageError",
     "Info",
     "IntaglioError",
@@ -32,7 +34,10 @@ __all__ = [
     "info",
     "load_model",
 ]
-_HOMES = dict.fromkeys(("Info", "decode", "encode", "info"), "intaglio.codec") | {"load_model": "intaglio.bundle"}
+_HOMES = dict.fromkeys(("Info", "decode", "encode", "info"), "intaglio.codec") | {
+    "Given": "intaglio.given",
+    "load_model": "intaglio.bundle",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -18,9 +18,10 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from intaglio import modelfile
+from intaglio import modelfile, ycbcr
 from intaglio.errors import ArgumentError, IntaglioError, ModelError
-from intaglio.integer import HYPER, LEVELS, LOC_STEPS, Network, Reference, from_arrays, step_names, to_onnx
+from intaglio.given import KINDS
+from intaglio.integer import CELL, GIVEN, HYPER, LEVELS, LOC_STEPS, Network, Reference, from_arrays, step_names, to_onnx
 from intaglio.modelfile import MAX_LOC, WITHOUT_HYPERPRIOR, ModelFile
 from intaglio.quality import MAX_RATE, RATES
 from intaglio.rans import Tables
@@ -31,6 +32,7 @@ Pixels = NDArray[np.uint8]
 Steps = Sequence[Callable[[Any, Floats, int], tuple[Floats, NDArray[np.uint8]]]]
 LATENT_SCALE = 16  # pixels per latent
 MAX_COUNT = 4096  # latent channels, slices of them, or latents of halo, of any model of ours
+BLIND = 128  # what the networks of a blind model see of the given picture
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,12 @@ class Window:
     """Part of a picture for the analysis.
 
     pixels: uint8 (H,W,3), sides multiples of 16. keep: (top, left, height, width) in latents, the part of y that is
-    wanted; what lies around it only lends its neighbourhood.
+    wanted; what lies around it only lends its neighbourhood. given: the same part of the given planes, uint8 (H,W,G).
     """
 
     pixels: Pixels
     keep: tuple[int, int, int, int]
+    given: Pixels | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,8 @@ class Model:
             self.halo = _count(file.config["halo"], 0)
             self.fixed_rate = _count(file.config["rate"], 0, MAX_RATE) if "rate" in file.config else None
             self.has_hyper = WITHOUT_HYPERPRIOR not in file.arrays
+            self.given = _given_kind(file)
+            self.blind = bool(file.config.get("blind", False))
             if self.has_hyper:
                 self._z_rows = _checked_rows(file.arrays["z_rows"], len(self.tables))
             else:
@@ -110,7 +115,7 @@ class Model:
         """Picture to y, float32 (1, M, h, w)."""
         grid = x.pixels.shape[0] // LATENT_SCALE, x.pixels.shape[1] // LATENT_SCALE
         output = Output(np.float32, (1, self.layout.channels, *grid))
-        (y,) = self.run("analysis", {"pixels": x.pixels[None], "rate": _rate(rate)}, output)
+        (y,) = self.run("analysis", {"pixels": x.pixels[None], **self._seen(x.given), "rate": _rate(rate)}, output)
         top, left, height, width = x.keep
         return np.ascontiguousarray(y[:, :, top : top + height, left : left + width])
 
@@ -129,6 +134,13 @@ class Model:
         output = Output(np.float32, (1, None, HYPER_SCALE * z_hat.shape[2], HYPER_SCALE * z_hat.shape[3]), LEVELS)
         return self.run("hyper_synthesis", {"z_hat": z_hat, "rate": _rate(rate)}, output)[0]
 
+    def given_side(self, side: Floats, given: Pixels, rate: int) -> Floats:
+        """Side information followed by that of the given planes, uint8 (16h,16w,G), whole numbers in (1, S', h, w)."""
+        seen = self._seen(given)["given"].transpose(0, 3, 1, 2).astype(np.float32)
+        output = Output(np.float32, (1, None, *side.shape[2:]), LEVELS)
+        (more,) = self.run(GIVEN, {"given": seen, "rate": _rate(rate)}, output)
+        return np.concatenate([side, more], axis=1)
+
     @property
     def context_steps(self) -> Steps:
         """The context steps: (side, y_hat, rate) to loc, float32, and index, uint8, of the step's slice of y."""
@@ -136,10 +148,20 @@ class Model:
             return [self._prior]
         return [_Step(self, name, number) for number, name in enumerate(step_names(self.layout))]
 
-    def synthesis(self, y_hat: Floats, rate: int) -> Pixels:
-        """y_hat (1, M, h, w) to pixels, uint8 (16h, 16w, 3)."""
-        output = Output(np.uint8, (1, LATENT_SCALE * y_hat.shape[2], LATENT_SCALE * y_hat.shape[3], 3))
-        return self.run("synthesis", {"y_hat": y_hat, "rate": _rate(rate)}, output)[0][0]
+    def synthesis(self, y_hat: Floats, rate: int, given: Pixels | None = None) -> Pixels:
+        """y_hat (1, M, h, w), and the given planes uint8 (16h, 16w, G), to pixels, uint8 (16h, 16w, 3)."""
+        size = 1, LATENT_SCALE * y_hat.shape[2], LATENT_SCALE * y_hat.shape[3]
+        inputs = {"y_hat": y_hat, **self._seen(given), "rate": _rate(rate)}
+        if given is None or self.given != "luma":
+            return self.run("synthesis", inputs, Output(np.uint8, (*size, 3)))[0][0]
+        (chroma,) = self.run("synthesis", inputs, Output(np.float32, (*size, 2), 255.0))
+        return ycbcr.to_rgb(given[:, :, 0], chroma[0])
+
+    def _seen(self, given: Pixels | None) -> dict[str, Pixels]:
+        """What the graphs see of the given planes."""
+        if given is None:
+            return {}
+        return {"given": np.full_like(given, BLIND)[None] if self.blind else given[None]}
 
 
 @dataclass(frozen=True)
@@ -188,13 +210,22 @@ class ReferenceModel:
         """Raises ModelError if the model's integer networks do not fit."""
         self.layout, self.has_hyper, self.tables = model.layout, model.has_hyper, model.tables
         self.z_rows, self.context_steps = model.z_rows, model.context_steps
+        self._blind = model.blind
         if model.has_hyper:
             self._hyper = Reference(model.network(HYPER))
             self.context_steps = [Reference(model.network(each)).step for each in step_names(model.layout)]
+        if model.given:
+            self._given = Reference(model.network(GIVEN))
 
     def hyper_synthesis(self, z_hat: Floats, rate: int) -> Floats:
         """As `Model.hyper_synthesis`."""
         return self._hyper.hyper_synthesis(z_hat, rate)
+
+    def given_side(self, side: Floats, given: Pixels, rate: int) -> Floats:
+        """As `Model.given_side`."""
+        seen = np.full_like(given, BLIND) if self._blind else given
+        more = self._given.given(seen.transpose(2, 0, 1)[None].astype(np.float32), rate)
+        return np.concatenate([side, more], axis=1)
 
 
 def _fits(found: Any, wanted: Output) -> bool:
@@ -212,6 +243,16 @@ def _checked_rows(rows: NDArray[Any], tables: int) -> NDArray[Any]:
     if rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[0] != RATES or not rows.size or rows.max() >= tables:
         raise ValueError(f"the table rows for z are not uint8 ({RATES}, channels), each below {tables}")
     return rows
+
+
+def _given_kind(file: ModelFile) -> str | None:
+    """What is given to the model, or None."""
+    kind = file.config.get("given_kind")
+    first = file.arrays.get(f"{GIVEN}.first.weight")
+    planes = 0 if first is None or first.ndim != 4 else first.shape[1] // CELL**2
+    if planes != (0 if kind is None else KINDS.get(kind) if isinstance(kind, str) else None):
+        raise ValueError(f"given_kind is {kind!r}, and the network for it sees {planes} planes")
+    return kind
 
 
 def _count(value: object, least: int, most: int = MAX_COUNT) -> int:

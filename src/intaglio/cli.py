@@ -6,14 +6,18 @@ import io
 import json
 import os
 import sys
-from dataclasses import asdict
+import warnings
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from intaglio import cli_bdrate, cli_measure
 from intaglio.errors import ArgumentError, FormatError, IntaglioError, ModelError
+
+if TYPE_CHECKING:
+    from intaglio.codec import Pixels
 
 app = typer.Typer(
     help="A learned image codec: photographs to .itg files and back.",
@@ -36,6 +40,8 @@ Model = Annotated[str | None, typer.Option("--model", "-m", help=_MODEL_HELP)]
 _QUALITY_HELP = "1 (smallest file) to 100 (best picture); default 50, or the model's own."
 Quality = Annotated[float | None, typer.Option("--quality", "-q", help=_QUALITY_HELP)]
 Threads = Annotated[int | None, typer.Option("--threads", help="Threads for the networks; default: all cores.")]
+_GIVEN_HELP = "A picture that both ends have, for models that take one; of the same size."
+Given = Annotated[Path | None, typer.Option("--given", help=_GIVEN_HELP)]
 
 
 def _read(path: Path) -> bytes:
@@ -76,6 +82,16 @@ class _Bar:
         self._bar.update(self._task, completed=done)
 
 
+def _load(picture: Path) -> Pixels:
+    """The pixels of a picture file; says what was converted."""
+    from intaglio import images
+
+    loaded = images.load(picture)
+    for notice in loaded.notices:
+        typer.echo(f"{picture}: {notice}", err=True)
+    return loaded.pixels
+
+
 def _named(path: Path, error: IntaglioError) -> IntaglioError:
     return type(error)(f"{path}: {error}")
 
@@ -87,6 +103,7 @@ def encode(
     quality: Quality = None,
     model: Model = None,
     threads: Threads = None,
+    given: Given = None,
 ) -> None:
     """Compress a picture."""
     from intaglio import codec, images
@@ -96,38 +113,49 @@ def encode(
         quality_to_rate(quality)  # a wrong quality is told before the picture is read
     images.check_target(output)  # and so is what could not be written, or should not
     _check_distinct(output, picture)
-    loaded = images.load(picture)
-    for notice in loaded.notices:
-        typer.echo(f"{picture}: {notice}", err=True)
-    name = "photo" if model is None else model
+    pixels, seen = _load(picture), None if given is None else _load(given)
     with _Bar("encoding") as bar:
-        data = codec.encode(loaded.pixels, quality, model=name, threads=threads, progress=bar)
+        data = codec.encode(pixels, quality, model=model, given=seen, threads=threads, progress=bar)
     images.atomic_write(output, data)
 
 
-@app.command()
-def decode(
-    coded: Annotated[Path, typer.Argument(help="The .itg file.")],
-    output: Annotated[
-        Path, typer.Argument(help="Picture to write; its ending says the kind (.png, .webp, .jpg, ...).")
-    ],
-    model: Model = None,
-    threads: Threads = None,
-    max_pixels: Annotated[int | None, typer.Option(help="Refuse larger pictures; default 268435456.")] = None,
-) -> None:
-    """Decompress an .itg file."""
-    from intaglio import codec, container, images
+@dataclass(frozen=True)
+class Decode:
+    """What `intaglio decode` is asked for."""
 
-    images.check_target(output, picture=True)
-    _check_distinct(output, coded)
-    limit = container.DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels
-    data = _read(coded)
+    coded: Annotated[Path, typer.Argument(help="The .itg file.")]
+    output: Annotated[Path, typer.Argument(help="Picture to write; its ending says the kind (.png, .webp, .jpg, ...).")]
+    model: Model = None
+    threads: Threads = None
+    max_pixels: Annotated[int | None, typer.Option(help="Refuse larger pictures; default 268435456.")] = None
+    given: Given = None
+    force: Annotated[bool, typer.Option("--force", help="Go on with a given picture that is another.")] = (
+        False
+    )
+
+
+def decode(asked: Decode) -> None:
+    """Decodes a file and writes the picture."""
+    from intaglio import codec, container, images
+    from intaglio.given import Given
+
+    images.check_target(asked.output, picture=True)
+    _check_distinct(asked.output, asked.coded)
+    limit = container.DEFAULT_MAX_PIXELS if asked.max_pixels is None else asked.max_pixels
+    data, options = _read(asked.coded), {"model": asked.model, "threads": asked.threads, "max_pixels": limit}
+    given = None if asked.given is None else Given(_load(asked.given), asked.force)
     try:
-        with _Bar("decoding") as bar:
-            pixels = codec.decode(data, model=model, threads=threads, max_pixels=limit, progress=bar)
+        with _Bar("decoding") as bar, warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always", UserWarning)
+            pixels = codec.decode(data, **options, given=given, progress=bar)
     except (FormatError, ModelError) as error:
-        raise _named(coded, error) from None
-    images.save(output, pixels)
+        raise _named(asked.coded, error) from None
+    for each in said:
+        typer.echo(f"{asked.coded}: {each.message}", err=True)
+    images.save(asked.output, pixels)
+
+
+app.command("decode")(cli_measure.command(Decode, decode, "Decompress an .itg file."))
 
 
 @app.command()
@@ -150,6 +178,8 @@ def info(
     typer.echo(f"quality {found.quality:g}, {found.size} bytes, {found.bpp:.3f} bits per pixel, {found.tiles} tile(s)")
     known = f"shipped as {found.model!r}" if found.model else "not installed; decode with --model FILE.itgm"
     typer.echo(f"model {found.model_id} ({known})")
+    if found.given:
+        typer.echo(f"coded with a given picture, of digest {found.given}; decode with --given FILE")
 
 
 @app.command()
@@ -159,6 +189,7 @@ def verify(
     model: Model = None,
     threads: Threads = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, versions included.")] = False,
+    given: Given = None,
 ) -> None:
     """Say whether this machine decodes exactly, and a digest that is the same on every machine that does."""
     from intaglio import bundle
@@ -171,10 +202,11 @@ def verify(
         name = "photo" if model is None else model
         with _Bar("verifying") as bar:
             found[f"selftest of {name}"] = check.selftest(bundle.load_model(name, threads), bar)
+    seen = None if given is None else _load(given)
     for path in coded or []:
         try:
             with _Bar("verifying") as bar:
-                found[str(path)] = check.verify(_read(path), model, threads, bar)
+                found[str(path)] = check.verify(_read(path), model, threads, bar, seen)
         except (FormatError, ModelError) as error:
             raise _named(path, error) from None
     exact = all(each.exact for each in found.values())
@@ -199,20 +231,18 @@ def inspect(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object (see docs/latents.md).")] = False,
 ) -> None:
     """Measure a picture's latents: how well the model predicts them, and where the bits go."""
-    from intaglio import images, inspection, latents
+    from intaglio import inspection, latents
 
     latents.check_bound(bound)  # what is wrong is told before the work
     if out is not None:
         inspection.check_folder(out)
-    loaded = images.load(picture)
-    for notice in loaded.notices:
-        typer.echo(f"{picture}: {notice}", err=True)
+    pixels = _load(picture)
     name = "photo" if model is None else model
     with _Bar("measuring") as bar:
-        found = latents.measure(loaded.pixels, quality, model=name, bound=bound, progress=bar)
+        found = latents.measure(pixels, quality, model=name, bound=bound, progress=bar)
     figures = inspection.summary(found)
     if out is not None:
-        inspection.write(out, found, figures, loaded.pixels)
+        inspection.write(out, found, figures, pixels)
     if as_json:
         typer.echo(json.dumps({"picture": str(picture), "model": name, **inspection.as_json(figures)}))
         return

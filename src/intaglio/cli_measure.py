@@ -69,23 +69,23 @@ class Compare:
 
 def register(app: typer.Typer) -> None:
     """Adds the commands to the command line."""
-    app.command("evaluate")(_command(Evaluate, evaluate, "Measure codecs on pictures: real files, rows, a report."))
-    app.command("compare")(_command(Compare, compare, "Compare codecs on a picture at one file size."))
+    app.command("evaluate")(command(Evaluate, evaluate, "Measure codecs on pictures: real files, rows, a report."))
+    app.command("compare")(command(Compare, compare, "Compare codecs on a picture at one file size."))
 
 
-def _command(kind: type, work: Callable[[Any], None], told: str) -> Callable[..., None]:
+def command(kind: type, work: Callable[[Any], None], told: str) -> Callable[..., None]:
     """A command whose options are the fields of a dataclass: Typer reads them from a signature."""
 
-    def command(**values: Any) -> None:
+    def named(**values: Any) -> None:
         work(kind(**values))
 
     hints = get_type_hints(kind, include_extras=True)
     given = inspect.signature(kind).parameters.values()
     parameters = [each.replace(annotation=hints[each.name]) for each in given]
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {each.name: each.annotation for each in parameters}
-    command.__doc__ = told
-    return command
+    named.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    named.__annotations__ = {each.name: each.annotation for each in parameters}
+    named.__doc__ = told
+    return named
 
 
 def evaluate(asked: Evaluate) -> None:

@@ -17,17 +17,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from intaglio import container, images
+from intaglio import given as known
 from intaglio.bundle import LATENT_SCALE, Model, Window, load_model, model_for, shipped_models
 from intaglio.coders import Decode, Encode, Floats, Round
 from intaglio.container import Container, Header, TileBox
-from intaglio.errors import ArgumentError, ImageError, ModelError
+from intaglio.errors import ArgumentError, FormatError, ImageError, ModelError
 from intaglio.quality import DEFAULT_QUALITY, quality_to_rate, rate_to_quality
 from intaglio.traversal import HYPER_SCALE, latents
 
 Pixels = NDArray[np.uint8]
 ModelName = str | os.PathLike[str] | Model
 Progress = Callable[[int, int], None]  # steps done, steps in all
-Given = TypeVar("Given", Encode, Round)
+Kind = TypeVar("Kind", Encode, Round)
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class Info:
 
     width, height in pixels; channels 1 (grey) or 3 (RGB); depth in bits per sample; quality 1..100; model_id: 8
     hexadecimal digits; model: the shipped model of that id, or None; tiles: their number; size: bytes of the file;
-    bpp: bits per pixel.
+    bpp: bits per pixel; given: digest, 8 hexadecimal digits, of the given picture without which the file cannot be
+    decoded, or None.
     """
 
     version: int
@@ -50,13 +52,15 @@ class Info:
     tiles: int
     size: int
     bpp: float
+    given: str | None = None
 
 
 def encode(
     image: Image.Image | Pixels,
     quality: float | None = None,
     *,
-    model: ModelName = "photo",
+    model: ModelName | None = None,
+    given: known.Picture | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> bytes:
@@ -64,9 +68,10 @@ def encode(
 
     image: a PIL image, or uint8 (H,W,3) RGB or (H,W) grey; what has to be converted first is said by a UserWarning.
     quality: 1..100, rounded to halves; by default 50, or the one that a model was trained for. model: a shipped model's
-    name, the path of a .itgm file, or a loaded model. threads: for the networks, default all cores; a loaded model has
-    its own. progress: called as the work on several tiles goes on, never for a single one. Raises ArgumentError,
-    ImageError, ModelError.
+    name, the path of a .itgm file, or a loaded model; by default "photo", or "colour" if a picture is given. given: a
+    picture of the same size that the decoder will have, too, if the model takes one. threads: for the networks, default
+    all cores; a loaded model has its own. progress: called as the work on several tiles goes on, never for a single
+    one. Raises ArgumentError, ImageError, ModelError.
     """
     if quality is not None:
         quality_to_rate(quality)  # a wrong one is told before there is work
@@ -74,23 +79,31 @@ def encode(
     for notice in picture.notices:
         warnings.warn(notice, stacklevel=2)
     pixels = picture.pixels
-    runner = _model(model, threads)
-    header = header_for(pixels, rate_for(quality, runner), runner)
+    runner = _model(_default(given) if model is None else model, threads)
+    seen = _planes(given, pixels.shape[1], pixels.shape[0], runner)
+    header = header_for(pixels, rate_for(quality, runner), runner, seen)
     tiles = len(container.tile_grid(header))
     step = _Steps(progress if tiles > 1 else None, tiles)
     payloads = []
-    for coder in walk_tiles(pixels, header, runner, Encode):
+    for coder in walk_tiles(pixels, header, runner, Encode, seen):
         payloads.append(coder.finish())
         step()
     return container.write(Container(header, tuple(payloads)))
 
 
-def estimate(image: Image.Image | Pixels, quality: float | None = None, *, model: ModelName = "photo") -> float:
+def estimate(
+    image: Image.Image | Pixels,
+    quality: float | None = None,
+    *,
+    model: ModelName | None = None,
+    given: known.Picture | None = None,
+) -> float:
     """Bits that the frozen tables charge for the picture's latents; arguments and errors as for `encode`."""
     pixels = images.from_image(image).pixels
-    runner = _model(model, None)
-    header = header_for(pixels, rate_for(quality, runner), runner)
-    return sum(coder.bits for coder in walk_tiles(pixels, header, runner, Round))
+    runner = _model(_default(given) if model is None else model, None)
+    seen = _planes(given, pixels.shape[1], pixels.shape[0], runner)
+    header = header_for(pixels, rate_for(quality, runner), runner, seen)
+    return sum(coder.bits for coder in walk_tiles(pixels, header, runner, Round, seen))
 
 
 def decode(
@@ -99,35 +112,41 @@ def decode(
     model: ModelName | None = None,
     threads: int | None = None,
     max_pixels: int = container.DEFAULT_MAX_PIXELS,
+    given: known.Picture | None = None,
     progress: Progress | None = None,
 ) -> Pixels:
     """The picture of .itg bytes, uint8 (H,W,3) RGB or (H,W) grey.
 
-    model: by default the shipped model that the file names. threads, progress: as for `encode`. Raises FormatError for
-    damaged data or more than `max_pixels`, ModelError if the model is missing or another one, ArgumentError for a wrong
-    argument.
+    model: by default the shipped model that the file names. given: the picture that was given to `encode`, if one was;
+    another is refused, unless it comes as `Given(picture, force=True)`: then with a UserWarning. threads, progress: as
+    for `encode`. Raises FormatError for damaged data or more than `max_pixels`, ModelError if the model is missing or
+    another one, ArgumentError for a wrong argument.
     """
     coded = container.read(data, max_pixels)
     header = coded.header
     runner = decoder(header, model, threads)
+    seen = planes_for(header, runner, given)
     boxes, blocks = container.tile_grid(header), _blocks(header)
     several = len(boxes) > 1 or len(blocks) > 1
     step = _Steps(progress if several else None, len(boxes) + len(blocks))
-    plane = _decode_latents(coded, boxes, runner, step)
+    plane = _decode_latents(coded, boxes, runner, step, seen)
     pixels = np.empty((header.height, header.width, 3), np.uint8)
     for block in blocks:
         part = pixels[block.y : block.y + block.height, block.x : block.x + block.width]
-        part[:] = _synthesise(plane, block, header.rate, runner)
+        part[:] = _synthesise(plane, block, header.rate, runner, seen)
         step()
     return _grey(pixels) if header.channels == 1 else pixels
 
 
-def decode_latents(data: bytes, *, model: ModelName | None = None, threads: int | None = None) -> Floats:
+def decode_latents(
+    data: bytes, *, model: ModelName | None = None, given: known.Picture | None = None, threads: int | None = None
+) -> Floats:
     """y_hat of .itg bytes, float32 (1,M,h,w) on the padded picture's grid; arguments and errors as for `decode`."""
     coded = container.read(data)
     runner = decoder(coded.header, model, threads)
     boxes = container.tile_grid(coded.header)
-    return _decode_latents(coded, boxes, runner, _Steps(None, len(boxes)))
+    seen = planes_for(coded.header, runner, given)
+    return _decode_latents(coded, boxes, runner, _Steps(None, len(boxes)), seen)
 
 
 def info(data: bytes) -> Info:
@@ -147,7 +166,39 @@ def info(data: bytes) -> Info:
         tiles=len(coded.payloads),
         size=len(data),
         bpp=8.0 * len(data) / (header.width * header.height),
+        given=None if header.given is None else header.given.hex(),
     )
+
+
+def _default(given: known.Picture | None) -> str:
+    return "photo" if given is None else "colour"
+
+
+def _planes(given: known.Picture | None, width: int, height: int, model: Model) -> Pixels | None:
+    """The given planes as the model sees them; raises as `given.check` and `given.planes` do."""
+    known.check(model.given, given is not None, model.name)
+    if given is None or model.given is None:
+        return None
+    return known.planes(given, model.given, (width, height))
+
+
+def planes_for(header: Header, model: Model, given: known.Picture | None) -> Pixels | None:
+    """The planes, uint8 (H,W,G), of the picture given to decode a file; None if its model takes none.
+
+    Warns if they are not what the file was coded with, and the picture comes as `Given(picture, force=True)`. Raises
+    ArgumentError if not forced, if it is missing, or where none is wanted; FormatError if file and model disagree.
+    """
+    if (header.given is None) != (model.given is None):
+        says, takes = ("no", "one") if header.given is None else ("a", "none")
+        raise FormatError(f"the file was coded with {says} given picture; its model {model.name!r} takes {takes}")
+    seen = _planes(given, header.width, header.height, model)
+    if seen is not None and header.given is not None and known.digest(seen) != header.given:
+        found = f"its digest is {known.digest(seen).hex()}, the file asks for {header.given.hex()}"
+        wrong = f"the given picture is not the one that the file was coded with: {found}"
+        if not (isinstance(given, known.Given) and given.force):
+            raise ArgumentError(f"{wrong}; give that one, or force it (--force; Given(picture, force=True))")
+        warnings.warn(wrong, stacklevel=3)
+    return seen
 
 
 def _model(model: ModelName, threads: int | None) -> Model:
@@ -155,15 +206,18 @@ def _model(model: ModelName, threads: int | None) -> Model:
 
 
 def decoder(header: Header, model: ModelName | None, threads: int | None) -> Model:
-    """The model that a file names: the one given, or a shipped one. Raises ModelError if that is another or missing."""
+    """The model that a file names: the one asked for, or a shipped one.
+
+    Raises ModelError if that is another or missing.
+    """
     if model is None:
         return model_for(header.model_id, threads)
-    given = _model(model, threads)
-    if given.model_id != header.model_id:
+    named = _model(model, threads)
+    if named.model_id != header.model_id:
         raise ModelError(
-            f"the file needs model {header.model_id.hex()}; {given.name!r} is {given.model_id.hex()}: name the other"
+            f"the file needs model {header.model_id.hex()}; {named.name!r} is {named.model_id.hex()}: name the other"
         )
-    return given
+    return named
 
 
 def rate_for(quality: float | None, model: Model) -> int:
@@ -179,8 +233,12 @@ def rate_for(quality: float | None, model: Model) -> int:
     return model.fixed_rate
 
 
-def header_for(pixels: Pixels, rate: int, model: Model) -> Header:
-    """The header of a file of these pixels, uint8 (H,W,3) or (H,W). Raises ImageError if they are too many."""
+def header_for(pixels: Pixels, rate: int, model: Model, seen: Pixels | None = None) -> Header:
+    """The header of a file of these pixels, uint8 (H,W,3) or (H,W), and given planes uint8 (H,W,G).
+
+    Raises ImageError if they are too many, ArgumentError if the model needs planes that are not there.
+    """
+    known.check(model.given, seen is not None, model.name)
     height, width = pixels.shape[:2]
     if max(width, container.BLOCK) * max(height, container.BLOCK) > container.DEFAULT_MAX_PIXELS:
         limit = f"{container.DEFAULT_MAX_PIXELS} (a side under {container.BLOCK} counts as {container.BLOCK})"
@@ -193,6 +251,7 @@ def header_for(pixels: Pixels, rate: int, model: Model) -> Header:
         rate=rate,
         model_id=model.model_id,
         tile=container.choose_tile(width, height),
+        given=None if seen is None else known.digest(seen),
     )
 
 
@@ -217,26 +276,40 @@ def _around(box: tuple[int, int, int, int], halo: int, grid: tuple[int, int]) ->
     return rows, columns, top - first_row, left - first_column
 
 
-def walk_tiles(pixels: Pixels, header: Header, model: Model, kind: type[Given]) -> Iterator[Given]:
+def walk_tiles(
+    pixels: Pixels, header: Header, model: Model, kind: type[Kind], seen: Pixels | None = None
+) -> Iterator[Kind]:
     """A coder of this kind for each tile in turn, after it has gone through the tile's latents.
 
-    pixels: uint8 (H,W,3) or (H,W), as `header`, from `header_for`, says. Raises ModelError.
+    pixels: uint8 (H,W,3) or (H,W), seen: the given planes, as `header`, from `header_for`, says. Raises ModelError.
     """
-    padded = _padded(images.to_rgb(pixels))
+    padded, given = _padded(images.to_rgb(pixels)), None if seen is None else _padded(seen)
     for box in container.tile_grid(header):
         coder = kind(model.layout, model.tables)
-        latents(model, _window(padded, box, model.halo), header.rate, coder)
+        latents(model, _window(padded, given, box, model.halo), header.rate, coder, tile_of(given, box))
         yield coder
 
 
-def _window(padded: Pixels, box: TileBox, halo: int) -> Window:
+def _window(padded: Pixels, given: Pixels | None, box: TileBox, halo: int) -> Window:
     inner = _latent_box(box)
     grid = padded.shape[0] // LATENT_SCALE, padded.shape[1] // LATENT_SCALE
     rows, columns, top, left = _around(inner, halo, grid)
-    part = padded[
-        rows.start * LATENT_SCALE : rows.stop * LATENT_SCALE, columns.start * LATENT_SCALE : columns.stop * LATENT_SCALE
-    ]
-    return Window(np.ascontiguousarray(part), (top, left, inner[2], inner[3]))
+    part = _pixels_at(padded, rows, columns)
+    return Window(part, (top, left, *inner[2:]), None if given is None else _pixels_at(given, rows, columns))
+
+
+def _pixels_at(padded: Pixels, rows: slice, columns: slice) -> Pixels:
+    """The pixels of these rows and columns of latents."""
+    down, across = (slice(each.start * LATENT_SCALE, each.stop * LATENT_SCALE) for each in (rows, columns))
+    return np.ascontiguousarray(padded[down, across])
+
+
+def tile_of(given: Pixels | None, box: TileBox) -> Pixels | None:
+    """A tile, padded to whole blocks, of the given planes (H,W,G), themselves padded or not; None of None."""
+    if given is None:
+        return None
+    top, left, height, width = _latent_box(box)
+    return _pixels_at(_padded(given), slice(top, top + height), slice(left, left + width))
 
 
 def _blocks(header: Header) -> tuple[TileBox, ...]:
@@ -259,22 +332,28 @@ class _Steps:
             self._report(self._done, self._total)
 
 
-def _decode_latents(coded: Container, boxes: tuple[TileBox, ...], model: Model, step: _Steps) -> Floats:
+def _decode_latents(
+    coded: Container, boxes: tuple[TileBox, ...], model: Model, step: _Steps, seen: Pixels | None
+) -> Floats:
     """The tiles' latents side by side: entropy decoding looks into one tile at a time."""
+    given = None if seen is None else _padded(seen)
     whole = TileBox(0, 0, coded.header.width, coded.header.height)
     plane = np.empty((1, model.layout.channels, *_latent_box(whole)[2:]), np.float32)
     for box, payload in zip(boxes, coded.payloads, strict=True):
         top, left, height, width = _latent_box(box)
         coder = Decode(model.layout, model.tables, payload, (height // HYPER_SCALE, width // HYPER_SCALE))
-        plane[:, :, top : top + height, left : left + width] = latents(model, None, coded.header.rate, coder)
+        plane[:, :, top : top + height, left : left + width] = latents(
+            model, None, coded.header.rate, coder, tile_of(given, box)
+        )
         coder.finish()
         step()
     return plane
 
 
-def _synthesise(plane: Floats, block: TileBox, rate: int, model: Model) -> Pixels:
+def _synthesise(plane: Floats, block: TileBox, rate: int, model: Model, seen: Pixels | None) -> Pixels:
     rows, columns, top, left = _around(_latent_box(block), model.halo, (plane.shape[2], plane.shape[3]))
-    pixels = model.synthesis(np.ascontiguousarray(plane[:, :, rows, columns]), rate)
+    given = () if seen is None else (_pixels_at(_padded(seen), rows, columns),)
+    pixels = model.synthesis(np.ascontiguousarray(plane[:, :, rows, columns]), rate, *given)
     top, left = LATENT_SCALE * top, LATENT_SCALE * left
     return pixels[top : top + block.height, left : left + block.width]
 

@@ -17,12 +17,12 @@ MAGIC = b"\x8bITG"
 VERSION = 1
 DEFAULT_MAX_PIXELS = 2**28
 MAX_VARINT = 2**31 - 1
-MAX_HEADER_BYTES = 27  # magic 4, version, flags, width 5, height 5, sample, rate, model 4, tile 5
+MAX_HEADER_BYTES = 31  # magic 4, version, flags, width 5, height 5, sample, rate, model 4, tile 5, given 4
 MAX_TILE_PIXELS = 2**24  # entropy decoding of one tile takes about 63 bytes of memory per pixel
 BLOCK = 64  # pixels; the grain of tiles and of padding
 ICC_TAG, EXIF_TAG, XMP_TAG = "ICCP", "EXIF", "XMP_"
 
-_HAS_SECTIONS = 1
+_HAS_SECTIONS, _HAS_GIVEN = 1, 2
 _CRC_BYTES = 4
 _MIN_SECTION_BYTES = 9  # tag 4, length 1, checksum 4
 _TILE_BLOCKS = 1024  # one tile holds at most so many blocks of 64 x 64: 4 megapixels
@@ -33,7 +33,8 @@ class Header:
     """What stands before the tile table. Sizes in pixels, `depth` in bits per sample (8), `channels` 1 or 3.
 
     `rate` is a step of the quality scale (0..198, see intaglio.quality), `model_id` the first 4 bytes of the
-    SHA-256 of the model's decoding half, `tile` the side of a tile in units of 64 pixels (0: one tile).
+    SHA-256 of the model's decoding half, `tile` the side of a tile in units of 64 pixels (0: one tile). `given`: the 4
+    bytes that tell the picture that was given (see `intaglio.given.digest`), or None.
     """
 
     width: int
@@ -43,6 +44,7 @@ class Header:
     rate: int
     model_id: bytes
     tile: int
+    given: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -108,10 +110,10 @@ def write(container: Container) -> bytes:
     for payload in payloads:
         _check_bytes("a tile payload", payload)
     out = bytearray(MAGIC)
-    out += bytes((VERSION, _HAS_SECTIONS if sections else 0))
+    out += bytes((VERSION, (_HAS_SECTIONS if sections else 0) | (_HAS_GIVEN if header.given else 0)))
     out += _varint(header.width) + _varint(header.height)
     out += bytes(((header.depth - 1) << 4 | header.channels, header.rate))
-    out += header.model_id + _varint(header.tile)
+    out += header.model_id + _varint(header.tile) + (header.given or b"")
     for payload in payloads:
         out += _varint(len(payload))
     if sections:
@@ -124,7 +126,7 @@ def write(container: Container) -> bytes:
 
 
 def read_header(data: bytes | bytearray | memoryview, max_pixels: int = DEFAULT_MAX_PIXELS) -> Header:
-    """The validated header of an .itg file; its first 27 bytes are enough, and no checksum is verified.
+    """The validated header of an .itg file; its first 31 bytes are enough, and no checksum is verified.
 
     `max_pixels` bounds width * height, a side shorter than 64 counting as 64. Raises FormatError if the data
     do not begin with a header of this version or the picture is over the limit, and ArgumentError for a wrong
@@ -220,12 +222,14 @@ def _read_header(cursor: _Cursor, max_pixels: int) -> tuple[Header, int]:
             "use a newer Intaglio"
         )
     flags = cursor.take(1, what)[0]
-    if flags & ~_HAS_SECTIONS:
+    if flags & ~(_HAS_SECTIONS | _HAS_GIVEN):
         raise FormatError(f"the .itg data have unknown flags 0x{flags:02x}: damaged, or of a newer Intaglio")
     width, height = cursor.varint(what), cursor.varint(what)
     sample, rate = cursor.take(2, what)
     model_id = bytes(cursor.take(4, what))
-    header = Header(width, height, sample & 15, (sample >> 4) + 1, rate, model_id, cursor.varint(what))
+    tile = cursor.varint(what)
+    given = bytes(cursor.take(4, what)) if flags & _HAS_GIVEN else None
+    header = Header(width, height, sample & 15, (sample >> 4) + 1, rate, model_id, tile, given)
     fault = _header_fault(header)
     if fault is not None:
         raise FormatError(f"the .itg header cannot be used: {fault}")
@@ -293,6 +297,8 @@ def _header_fault(header: Header) -> str | None:
         return f"its model id is {header.model_id!r}; it must be 4 bytes"
     if not _is_int(header.tile, 0, MAX_VARINT):
         return f"its tile side is {header.tile!r}; it must be from 0 to {MAX_VARINT}"
+    if header.given is not None and (not isinstance(header.given, bytes) or len(header.given) != 4):
+        return f"its digest of the given picture is {header.given!r}; it must be 4 bytes"
     return None
 
 

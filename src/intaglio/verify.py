@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intaglio import codec, container, rans
+from intaglio import given as known
 from intaglio.bundle import Model, ReferenceModel
 from intaglio.coders import Blind, Decode, Floats, Frozen
 from intaglio.errors import FormatError
+from intaglio.given import KINDS
 from intaglio.integer import LOC_STEPS
 from intaglio.traversal import Layout, latents
 
@@ -68,19 +70,22 @@ def verify(
     model: codec.ModelName | None = None,
     threads: int | None = None,
     progress: codec.Progress | None = None,
+    given: known.Picture | None = None,
 ) -> Verification:
     """Decodes .itg bytes up to the symbols, with the fast path and with the reference, tile by tile.
 
-    model, threads: as for `codec.decode`. progress: called with steps done and steps in all. Raises what `decode`
-    raises; a FormatError only if the reference cannot decode the file either.
+    model, threads, given: as for `codec.decode`. progress: called with steps done and steps in all. Raises what
+    `decode` raises; a FormatError only if the reference cannot decode the file either.
     """
     coded = container.read(data)
     runner = codec.decoder(coded.header, model, threads)
+    seen = codec.planes_for(coded.header, runner, given)
     boxes = container.tile_grid(coded.header)
     comparison = _Comparison(runner, len(boxes), progress)
     for number, (box, payload) in enumerate(zip(boxes, coded.payloads, strict=True)):
         grid = -(-box.height // container.BLOCK), -(-box.width // container.BLOCK)
-        comparison.run(f"tile {number}", coded.header.rate, partial(_Watched, payload=payload, grid=grid))
+        make = partial(_Watched, payload=payload, grid=grid)
+        comparison.run(f"tile {number}", coded.header.rate, make, codec.tile_of(seen, box))
     return comparison.result()
 
 
@@ -88,7 +93,7 @@ def selftest(model: Model, progress: codec.Progress | None = None) -> Verificati
     """The same on symbols that are made up, at several qualities: neither a picture nor a float network takes part."""
     comparison = _Comparison(model, len(SELFTEST), progress)
     for rate, grid in SELFTEST:
-        comparison.run(f"rate step {rate}", rate, partial(_Made, grid=grid))
+        comparison.run(f"rate step {rate}", rate, partial(_Made, grid=grid), _made_up(model, grid))
     return comparison.result()
 
 
@@ -101,6 +106,20 @@ def versions() -> dict[str, str]:
         "machine": platform.machine(),
         "coder": rans.implementations()[0],
     }
+
+
+def _made_up(model: Model, grid: tuple[int, int]) -> codec.Pixels | None:
+    """Planes that are the same on every machine, for a model that is given any: uint8 (64 rows, 64 columns, G)."""
+    if model.given is None:
+        return None
+    shape = (*(container.BLOCK * side for side in grid), KINDS[model.given])
+    return (_hashed(np.arange(np.prod(shape), dtype=np.uint64)) % np.uint64(256)).astype(np.uint8).reshape(shape)
+
+
+def _hashed(place: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """24 bits for each number, any shape, with SplitMix64's constants; whole numbers modulo 2^64."""
+    hashed = place * np.uint64(0x9E3779B97F4A7C15)
+    return ((hashed ^ (hashed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)) >> np.uint64(40)
 
 
 class _Shown(Frozen):
@@ -130,8 +149,7 @@ class _Invented(Blind):
     def _code(self, symbols: NDArray[np.int32] | None, rows: NDArray[np.uint8]) -> NDArray[np.int32]:
         place = np.arange(self._count, self._count + rows.size, dtype=np.uint64).reshape(rows.shape)
         self._count += rows.size
-        hashed = place * np.uint64(0x9E3779B97F4A7C15)  # SplitMix64's constants; whole numbers modulo 2^64
-        hashed = ((hashed ^ (hashed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)) >> np.uint64(40)
+        hashed = _hashed(place)
         reach = rows.astype(np.int64) ** 2 // 32
         found = hashed.astype(np.int64) % (2 * reach + 1) - reach
         found[hashed % np.uint64(61) == 0] <<= 6  # beyond the limits of the fine planes,
@@ -164,11 +182,15 @@ class _Comparison:
         self._first: dict[str, str] = {}
         self._faults: list[str] = []
 
-    def run(self, part: str, rate: int, make: MakeCoder) -> None:
-        """Compares one tile, or what stands for one. Raises FormatError if neither way can decode it."""
+    def run(self, part: str, rate: int, make: MakeCoder, given: codec.Pixels | None) -> None:
+        """Compares one tile, or what stands for one, with its part of what is given.
+
+        Raises FormatError if neither way can decode it.
+        """
         kept: list[Slice] = []
-        fast = self._walk(self._model, rate, make(self._model, partial(self._keep, kept)))
-        slow = self._walk(self._reference, rate, make(self._model, partial(self._compare, part, iter(enumerate(kept)))))
+        keep, compare = partial(self._keep, kept), partial(self._compare, part, iter(enumerate(kept)))
+        fast = self._walk(self._model, rate, make(self._model, keep), given)
+        slow = self._walk(self._reference, rate, make(self._model, compare), given)
         if fast and slow:
             raise FormatError(slow)
         for fault, who in ((fast, "fast path"), (slow, "reference")):
@@ -184,11 +206,11 @@ class _Comparison:
         ]
         return Verification(self._symbols, (*counts, *self._faults), self._digest.hexdigest())
 
-    def _walk(self, net: Any, rate: int, coder: Frozen) -> str:
+    def _walk(self, net: Any, rate: int, coder: Frozen, given: codec.Pixels | None) -> str:
         """Why the walk failed, or nothing: after a wrong table the rest of a stream makes no sense."""
         fault = ""
         try:
-            latents(net, None, rate, coder)
+            latents(net, None, rate, coder, given)
             if isinstance(coder, Decode):
                 coder.finish()
         except FormatError as error:

@@ -19,7 +19,8 @@ from intaglio.images import atomic_write
 from intaglio.modelfile import ModelFile
 from intaglio.quality import lmbda_to_rate
 from intaglio.workshop import checkpoint, models
-from intaglio.workshop.models.base import Hyperprior, Model
+from intaglio.workshop.models.base import Hyperprior, Model, Pair
+from intaglio.workshop.models.conditional import Conditional
 
 SMALL = 1024  # arrays with fewer elements keep 32 bits
 
@@ -43,17 +44,55 @@ class SynthesisGraph(nn.Module):
         self.part = model.synthesis
 
     def forward(self, y_hat: Tensor, rate: Tensor) -> Tensor:
-        pixels = torch.floor(self.part(y_hat, rate).clamp(0.0, 1.0) * 255.0 + 0.5)
-        return pixels.to(torch.uint8).permute(0, 2, 3, 1)
+        return _pixels(self.part(y_hat, rate))
+
+
+class GivenAnalysisGraph(nn.Module):
+    """pixels uint8 (1,H,W,3), given uint8 (1,H,W,G) to y."""
+
+    def __init__(self, model: Conditional) -> None:
+        super().__init__()
+        self.part, self.target_of = model.analysis, model.target_of
+
+    def forward(self, pixels: Tensor, given: Tensor, rate: Tensor) -> Tensor:
+        return self.part(Pair(self.target_of(_planes(pixels)), _planes(given)), rate)
+
+
+class GivenSynthesisGraph(nn.Module):
+    """y_hat, given uint8 (1,16h,16w,G) to pixels uint8 (1,16h,16w,3), or chroma float32 (1,16h,16w,2), 0..255."""
+
+    def __init__(self, model: Conditional) -> None:
+        super().__init__()
+        self.part, self.whole = model.synthesis, model.given == "picture"
+
+    def forward(self, y_hat: Tensor, given: Tensor, rate: Tensor) -> Tensor:
+        target = self.part(y_hat, rate, _planes(given))
+        return _pixels(target) if self.whole else (target.clamp(0.0, 1.0) * 255.0).permute(0, 2, 3, 1)
+
+
+def _planes(pixels: Tensor) -> Tensor:
+    return pixels.float().permute(0, 3, 1, 2)  # in this order: the exporter stumbles over one transposed plane of bytes
+
+
+def _pixels(planes: Tensor) -> Tensor:
+    return torch.floor(planes.clamp(0.0, 1.0) * 255.0 + 0.5).to(torch.uint8).permute(0, 2, 3, 1)
 
 
 def graph_modules(model: Model) -> dict[str, tuple[nn.Module, dict[str, Tensor]]]:
     """Each graph's module and example inputs (without `rate`), by the names of `intaglio.modelfile`."""
-    y = torch.zeros(1, model.layout.channels, 8, 12)
-    graphs: dict[str, tuple[nn.Module, dict[str, Tensor]]] = {
-        "analysis": (AnalysisGraph(model), {"pixels": torch.zeros(1, 128, 192, 3, dtype=torch.uint8)}),
-        "synthesis": (SynthesisGraph(model), {"y_hat": y}),
-    }
+    y, pixels = torch.zeros(1, model.layout.channels, 8, 12), torch.zeros(1, 128, 192, 3, dtype=torch.uint8)
+    graphs: dict[str, tuple[nn.Module, dict[str, Tensor]]]
+    if isinstance(model, Conditional):
+        given = pixels[..., : model.kind.given]
+        graphs = {
+            "analysis": (GivenAnalysisGraph(model), {"pixels": pixels, "given": given}),
+            "synthesis": (GivenSynthesisGraph(model), {"y_hat": y, "given": given}),
+        }
+    else:
+        graphs = {
+            "analysis": (AnalysisGraph(model), {"pixels": pixels}),
+            "synthesis": (SynthesisGraph(model), {"y_hat": y}),
+        }
     if isinstance(model, Hyperprior):
         graphs["hyper_analysis"] = model.hyper_analysis_net, {"y": y}
     return graphs
@@ -72,7 +111,7 @@ def to_onnx(module: nn.Module, inputs: dict[str, Tensor]) -> bytes:
     arguments = dict(inputs)
     if "rate" in inspect.signature(module.forward).parameters:
         arguments["rate"] = torch.tensor([0])
-    free, spatial = torch.export.Dim.AUTO, {"pixels": (1, 2), "rate": ()}
+    free, spatial = torch.export.Dim.AUTO, {"pixels": (1, 2), "given": (1, 2), "rate": ()}
     shapes = {name: dict.fromkeys(spatial.get(name, (2, 3)), free) for name in arguments}
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():

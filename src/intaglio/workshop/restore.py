@@ -22,7 +22,7 @@ from intaglio.workshop.integer import Placed, thaw
 from intaglio.workshop.layers import RateTable
 from intaglio.workshop.models.base import Model
 
-_NOT_IN_GRAPHS = ("hyper_synthesis.", "context.", "prior.", "z_prior.")
+_NOT_IN_GRAPHS = ("hyper_synthesis.", "context.", "given_net.", "prior.", "z_prior.")
 # From "hardly ever but 0" to wider than any table, in steps of an eighth; which one of them costs next to nothing.
 SCALES_TRIED = np.geomspace(0.05, 5000.0, 98)
 _PREFIXES = {"hyper_analysis": "hyper_analysis_net."}

@@ -131,7 +131,10 @@ class Model(nn.Module, ABC):
         """What a model file says of the network: its configuration, and what the codec reads."""
         order = {"order": self.layout.order} if self.layout.order != "quad" else {}
         slices = {"slices": self.layout.slices} if self.layout.slices > 1 else {}
-        return asdict(self.config) | {"halo": self.halo, "latent": self.layout.channels} | order | slices
+        lmbdas = {"lmbdas": list(self.lmbdas)} if self.lmbdas != LMBDAS else {}
+        given = {"given_kind": self.given} if self.given else {}
+        config = asdict(self.config) | {"halo": self.halo, "latent": self.layout.channels}
+        return config | order | slices | lmbdas | given
 
 
 class Unconditional(Model):
@@ -199,8 +202,10 @@ class Hyperprior(Model):
 
     def networks(self) -> dict[str, IntegerNetwork]:
         names = HYPER, *step_names(self.layout)
-        networks = dict(zip(names, (self.hyper_synthesis, *self.context_steps), strict=True))
-        return networks if self.given_net is None else networks | {GIVEN: self.given_net}
+        parts: list[IntegerNetwork] = [self.hyper_synthesis, *self.context_steps]
+        if self.given_net is not None:
+            names, parts = (*names, GIVEN), [*parts, self.given_net]
+        return dict(zip(names, parts, strict=True))
 
     def encoding_parts(self) -> list[nn.Module]:
         return [self.analysis, self.hyper_analysis_net]

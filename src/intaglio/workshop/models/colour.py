@@ -13,9 +13,9 @@ from intaglio import ycbcr
 from intaglio.workshop.models.conditional import Conditional, Kind
 
 
-def grey(given: Tensor) -> Tensor:
+def grey(given: Tensor) -> float:
     """The chroma of grey, for any luma (B,1,H,W)."""
-    return torch.full_like(given[:, :, :1, :1], ycbcr.NEUTRAL / 255.0)
+    return ycbcr.NEUTRAL / 255.0
 
 
 class Colour(Conditional):

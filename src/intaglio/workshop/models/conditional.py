@@ -63,7 +63,7 @@ class Kind:
 
     target: int
     given: int
-    base: Callable[[Tensor], Tensor]
+    base: Callable[[Tensor], Tensor | float]
     lmbdas: tuple[float, float]
 
     def gain(self, config: ConditionalConfig) -> Tensor:
@@ -127,6 +127,7 @@ class Detail(nn.Module):
     """
 
     samples: Tensor
+    fine: Tensor
     mean: Tensor
     less: Tensor
 
@@ -137,15 +138,15 @@ class Detail(nn.Module):
         less = torch.full((1, 1, BLUR, BLUR), -1.0 / BLUR**2)
         less[0, 0, BLUR // 2, BLUR // 2] += 1.0
         mean = torch.full_like(samples, 1.0 / CELL**2)
-        for name, weight in (("samples", samples), ("mean", mean[:1]), ("less", less)):
+        for name, weight in (("samples", samples), ("fine", samples - mean), ("mean", mean[:1]), ("less", less)):
             self.register_buffer(name, weight.repeat(planes, 1, 1, 1), persistent=False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        samples = F.conv2d(x, self.samples, stride=CELL, groups=self.planes)
-        means = F.conv2d(x, self.mean, stride=CELL, groups=self.planes)
-        around = F.conv2d(F.pad(means, (BLUR // 2,) * 4, mode="replicate"), self.less, groups=self.planes)
-        repeated = [means[:, plane : plane + 1].expand(-1, CELL**2, -1, -1) for plane in range(self.planes)]
-        return samples - torch.cat(repeated, 1), around, samples
+        samples, fine, means = (
+            F.conv2d(x, each, stride=CELL, groups=self.planes) for each in (self.samples, self.fine, self.mean)
+        )
+        coarse = F.conv2d(F.pad(means, (BLUR // 2,) * 4, mode="replicate"), self.less, groups=self.planes)
+        return fine, coarse, samples
 
 
 class Synthesis(nn.Module):
