@@ -97,6 +97,7 @@ def containers(draw: st.DrawFn) -> Container:
         rate=draw(st.integers(0, 198)),
         model_id=draw(st.binary(min_size=4, max_size=4)),
         tile=draw(st.integers(0, 9)),
+        given=draw(st.none() | st.binary(min_size=4, max_size=4)),
     )
     count = len(tile_grid(header))
     payload = st.binary(max_size=300)
@@ -117,6 +118,14 @@ def test_what_is_written_is_read_back(container: Container) -> None:
 def test_golden_bytes_are_read_and_written() -> None:
     assert write(GOLDEN_CONTAINER) == GOLDEN
     assert read(GOLDEN) == GOLDEN_CONTAINER
+
+
+def test_the_digest_of_a_given_picture_follows_the_tile_field() -> None:
+    header = dataclasses.replace(GOLDEN_CONTAINER.header, given=b"\1\2\3\4")
+    at = GOLDEN.index(MODEL) + len(MODEL) + 1
+    wanted = sealed(GOLDEN[:5] + b"\3" + GOLDEN[6:at] + b"\1\2\3\4" + GOLDEN[at:-4])
+    assert write(dataclasses.replace(GOLDEN_CONTAINER, header=header)) == wanted
+    assert read(wanted).header == header
 
 
 def test_plain_file_of_the_format_document_is_what_the_helper_builds() -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import intaglio
-from intaglio import codec, coders, container, images, modelfile, verify
+from intaglio import codec, coders, container, images, modelfile, verify, ycbcr
 from intaglio.bundle import Model as Runnable
 from intaglio.bundle import Window
 from intaglio.errors import ArgumentError, IntaglioError, ModelError
@@ -23,7 +23,7 @@ from intaglio.workshop.config import read_config
 from intaglio.workshop.export import export, graph_modules, round_weights, to_onnx
 from intaglio.workshop.models.base import Model
 from intaglio.workshop.train import train
-from small_models import LMBDA, NAMES, RATE, TINY, shake, tiny
+from small_models import LMBDA, NAMES, RATE, TINY, given_to, input_of, known, pair_of, seen_by, shake, tiny
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TIES = 0.002  # share of the samples that may differ by one: the sums before them round in another order
@@ -127,7 +127,7 @@ def test_weights_come_back_from_the_file(case: Case) -> None:
     again.load_state_dict(restore.weights(case.file, again))
     wanted = case.model.state_dict()
     for name, value in again.state_dict().items():
-        if not name.startswith(("hyper_synthesis.", "context.", "z_index.", "prior.", "z_prior.")):
+        if not name.startswith(("hyper_synthesis.", "context.", "given_net.", "z_index.", "prior.", "z_prior.")):
             assert torch.equal(value, wanted[name]), name
     for name, network in again.networks().items():
         for layer, found in network.frozen().layers.items():
@@ -138,15 +138,19 @@ def test_weights_come_back_from_the_file(case: Case) -> None:
 @torch.no_grad()
 def test_transforms_give_the_numbers_of_pytorch(case: Case, picture: np.ndarray, seed: int) -> None:
     rate = RATE
-    x = torch.from_numpy(picture.transpose(2, 0, 1)[None].copy()).float() / 255.0
-    wanted = case.model.analysis(x, torch.tensor([rate])).numpy()
-    y = case.runnable.analysis(Window(picture, (0, 0, 8, 12)), rate)
+    pair, seen = pair_of(case.model, picture), seen_by(case.model, picture)
+    wanted = case.model.analysis(input_of(pair), torch.tensor([rate])).numpy()
+    y = case.runnable.analysis(Window(picture, (0, 0, 8, 12), seen), rate)
     assert np.abs(wanted).max() > 0.5
     assert np.abs(y - wanted).max() <= 1e-4 * np.abs(wanted).max()
     y_hat = np.floor(y + 0.5)
-    decoded = case.model.synthesis(torch.from_numpy(y_hat), torch.tensor([rate])).clamp(0.0, 1.0)
-    pixels = torch.floor(decoded[0].permute(1, 2, 0) * 255.0 + 0.5).numpy()
-    difference = np.abs(pixels - case.runnable.synthesis(y_hat, rate).astype(np.float32))
+    decoded = case.model.synthesis(torch.from_numpy(y_hat), torch.tensor([rate]), *known(pair)).clamp(0.0, 1.0)
+    samples = decoded[0].permute(1, 2, 0).numpy() * np.float32(255.0)
+    if case.model.given == "luma":
+        assert seen is not None
+        samples = ycbcr.to_rgb(seen[:, :, 0], samples)
+    pixels = np.floor(samples + np.float32(0.5))
+    difference = np.abs(pixels - case.runnable.synthesis(y_hat, rate, seen).astype(np.float32))
     assert np.ptp(pixels) > 3
     assert difference.max() <= 1
     assert np.mean(difference != 0) <= TIES
@@ -157,9 +161,9 @@ def test_transforms_give_the_numbers_of_pytorch(case: Case, picture: np.ndarray,
 def test_the_workshop_estimates_what_the_tables_charge(case: Case, picture: np.ndarray) -> None:
     layout, faint = case.model.layout, picture // 8 + 112  # far out, an escape costs less than training is told
     ours, theirs = Round(layout), coders.Round(layout, case.runnable.tables)
-    x = torch.from_numpy(faint.transpose(2, 0, 1)[None].copy()).float() / 255.0
-    latents(case.model, x, torch.tensor([RATE]), ours)  # type: ignore[arg-type]
-    latents(case.runnable, Window(faint, (0, 0, 8, 12)), RATE, theirs)
+    pair, seen = pair_of(case.model, faint), seen_by(case.model, faint)
+    case.model.walk(pair, torch.tensor([RATE]), ours)
+    latents(case.runnable, Window(faint, (0, 0, 8, 12), seen), RATE, theirs, seen)
     assert theirs.bits > 500.0
     assert math.isclose(float(ours.bits), theirs.bits, rel_tol=0.001)
 
@@ -167,14 +171,16 @@ def test_the_workshop_estimates_what_the_tables_charge(case: Case, picture: np.n
 @pytest.mark.slow
 def test_what_is_decoded_is_what_was_encoded(case: Case, picture: np.ndarray, quality: float | None) -> None:
     runnable = case.runnable
-    header = codec.header_for(picture, codec.rate_for(quality, runnable), runnable)
+    given, seen = given_to(runnable, picture), seen_by(runnable, picture)
+    header = codec.header_for(picture, codec.rate_for(quality, runnable), runnable, seen)
     coder = coders.Encode(runnable.layout, runnable.tables)
-    y_hat = latents(runnable, Window(picture, (0, 0, 8, 12)), header.rate, coder)
-    data = intaglio.encode(picture, quality, model=runnable)
+    y_hat = latents(runnable, Window(picture, (0, 0, 8, 12), seen), header.rate, coder, seen)
+    data = intaglio.encode(picture, quality, model=runnable, given=given)
     assert container.read(data).payloads == (coder.finish(),)
-    assert np.array_equal(codec.decode_latents(data, model=runnable), y_hat)
+    assert np.array_equal(codec.decode_latents(data, model=runnable, given=given), y_hat)
     assert len(np.unique(y_hat)) > 5
-    assert np.array_equal(intaglio.decode(data, model=runnable), runnable.synthesis(y_hat, header.rate))
+    decoded = intaglio.decode(data, model=runnable, given=given)
+    assert np.array_equal(decoded, runnable.synthesis(y_hat, header.rate, seen))
 
 
 @pytest.mark.slow
@@ -183,18 +189,20 @@ def test_odd_pictures_come_back_in_their_shape(
     case: Case, photo: np.ndarray, quality: float | None, grey: bool
 ) -> None:
     pixels = photo[:67, :93, 1] if grey else photo[:67, :93]
-    data = intaglio.encode(pixels, quality, model=case.runnable)
-    assert data == intaglio.encode(pixels, quality, model=case.runnable)
-    decoded = intaglio.decode(data, model=case.runnable)
+    given = given_to(case.runnable, pixels)
+    data = intaglio.encode(pixels, quality, model=case.runnable, given=given)
+    assert data == intaglio.encode(pixels, quality, model=case.runnable, given=given)
+    decoded = intaglio.decode(data, model=case.runnable, given=given)
     assert decoded.shape == pixels.shape
     assert decoded.dtype == np.uint8
-    assert np.array_equal(decoded, intaglio.decode(data, model=case.runnable))
+    assert np.array_equal(decoded, intaglio.decode(data, model=case.runnable, given=given))
 
 
 @pytest.mark.slow
 def test_the_payload_is_as_long_as_estimated(case: Case, photo: np.ndarray, quality: float | None) -> None:
-    (payload,) = container.read(intaglio.encode(photo, quality, model=case.runnable)).payloads
-    bits = codec.estimate(photo, quality, model=case.runnable)
+    given = given_to(case.runnable, photo)
+    (payload,) = container.read(intaglio.encode(photo, quality, model=case.runnable, given=given)).payloads
+    bits = codec.estimate(photo, quality, model=case.runnable, given=given)
     lanes = 1 << (payload[0] & 7)
     flush = 40 if lanes == 1 else 68 + 6 * lanes  # what the coder promises
     assert bits > 1000
@@ -206,28 +214,29 @@ def test_tiles_leave_no_seam(
     case: Case, photo: np.ndarray, quality: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each tile's transforms see their neighbourhood: y in tiles is y of the whole, and so is the picture."""
-    runnable, rate = case.runnable, RATE
-    whole = runnable.analysis(Window(photo, (0, 0, 16, 16)), rate)
+    runnable, rate, seen = case.runnable, RATE, seen_by(case.runnable, photo)
+    whole = runnable.analysis(Window(photo, (0, 0, 16, 16), seen), rate)
     monkeypatch.setattr(container, "choose_tile", lambda width, height: 1)
-    header = codec.header_for(photo, rate, runnable)
+    header = codec.header_for(photo, rate, runnable, seen)
     boxes = container.tile_grid(header)
     assert len(boxes) == 16
     for box in boxes:
         top, left = box.y // 16, box.x // 16
-        y = runnable.analysis(codec._window(photo, box, runnable.halo), rate)
+        y = runnable.analysis(codec._window(photo, seen, box, runnable.halo), rate)
         wanted = whole[:, :, top : top + 4, left : left + 4]
         assert np.abs(y - wanted).max() <= 1e-4 * np.abs(whole).max()
-    y_hat, shown = np.floor(whole + 0.5), runnable.synthesis(np.floor(whole + 0.5), rate)
+    y_hat, shown = np.floor(whole + 0.5), runnable.synthesis(np.floor(whole + 0.5), rate, seen)
     for box in boxes:
-        part = codec._synthesise(y_hat, box, rate, runnable)
+        part = codec._synthesise(y_hat, box, rate, runnable, seen)
         wanted = shown[box.y : box.y + box.height, box.x : box.x + box.width]
         assert np.abs(part.astype(int) - wanted).max() <= 1
 
 
 @pytest.mark.slow
 def test_decoding_is_exact(case: Case, photo: np.ndarray, quality: float | None) -> None:
-    data = intaglio.encode(photo[:90, :130], quality, model=case.runnable)
-    found = verify.verify(data, case.runnable)
+    given = given_to(case.runnable, photo[:90, :130])
+    data = intaglio.encode(photo[:90, :130], quality, model=case.runnable, given=given)
+    found = verify.verify(data, case.runnable, given=given)
     assert found.exact, found.differences
     assert found.symbols > 0
     assert verify.selftest(case.runnable).exact
@@ -237,7 +246,8 @@ def test_decoding_is_exact(case: Case, photo: np.ndarray, quality: float | None)
 def test_damaged_files_are_refused(
     case: Case, photo: np.ndarray, quality: float | None, rng: np.random.Generator, seed: int
 ) -> None:
-    data = intaglio.encode(photo[:67, :93], quality, model=case.runnable)
+    given = given_to(case.runnable, photo[:67, :93])
+    data = intaglio.encode(photo[:67, :93], quality, model=case.runnable, given=given)
     stored = (case.folder / "model.itgm").read_bytes()
     for _ in range(20):
         at, where = int(rng.integers(len(data))), int(rng.integers(len(stored)))
@@ -246,7 +256,7 @@ def test_damaged_files_are_refused(
         wrong[where] ^= 1 << int(rng.integers(8))
         for bad in (bytes(flipped), data[:at]):
             with pytest.raises(IntaglioError) as caught:
-                intaglio.decode(bad, model=case.runnable)
+                intaglio.decode(bad, model=case.runnable, given=given)
             assert "\n" not in str(caught.value), f"byte {at}, seed {seed}"
         for bad in (bytes(wrong), stored[:where]):
             with pytest.raises(ModelError):
@@ -274,7 +284,9 @@ def test_exporting_again_gives_the_same_bytes() -> None:
 @pytest.mark.slow
 def test_a_model_of_one_quality_says_which(case: Case, picture: np.ndarray) -> None:
     if not case.fixed:
-        assert intaglio.encode(picture, 20, model=case.runnable) != intaglio.encode(picture, 70, model=case.runnable)
+        given = given_to(case.runnable, picture)
+        low, high = (intaglio.encode(picture, each, model=case.runnable, given=given) for each in (20, 70))
+        assert low != high
         return
     only = rate_to_quality(RATE)
     data = intaglio.encode(picture, model=case.runnable)

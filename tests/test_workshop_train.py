@@ -269,8 +269,7 @@ def test_pictures_smaller_than_the_crop_are_mirrored_not_enlarged(
 
 def test_the_klt_is_orthonormal_and_keeps_most_of_the_energy(pictures: Path) -> None:
     loaded = [at_least(picture, 16) for picture in load_pictures(picture_files(pictures, "[data] train"))]
-    planes = [planes_of(picture).float() / 255.0 - 0.5 for picture in loaded]
-    basis, deviation = patch_statistics(planes, 16, 32)
+    basis, deviation = patch_statistics((planes_of(each) / 255.0 - 0.5 for each in loaded), 16, 32)
     assert torch.allclose(basis @ basis.t(), torch.eye(32), atol=1e-4)
     assert (deviation.diff() <= 1e-6).all()
     assert deviation[0] > 10 * deviation[31] > 0

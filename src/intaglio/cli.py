@@ -129,9 +129,7 @@ class Decode:
     threads: Threads = None
     max_pixels: Annotated[int | None, typer.Option(help="Refuse larger pictures; default 268435456.")] = None
     given: Given = None
-    force: Annotated[bool, typer.Option("--force", help="Go on with a given picture that is another.")] = (
-        False
-    )
+    force: Annotated[bool, typer.Option("--force", help="Go on with a given picture that is another.")] = False
 
 
 def decode(asked: Decode) -> None:

@@ -18,13 +18,13 @@ from intaglio.workshop.models.he2021_checkerboard import He2021Checkerboard
 from intaglio.workshop.models.mbt2018_mean import Mbt2018Mean, Mbt2018MeanConfig
 from intaglio.workshop.models.minnen2020_channelwise import Minnen2020Channelwise, Minnen2020ChannelwiseConfig
 from intaglio.workshop.models.photo import Photo, PhotoConfig
-from intaglio.workshop.models.reference import Reference
+from intaglio.workshop.models.reference import Reference, ReferenceConfig
 from intaglio.workshop.models.widths import check_widths
 
 MODELS: dict[str, tuple[Callable[[Any], Model], type]] = {
     "photo": (Photo, PhotoConfig),
     "colour": (Colour, ConditionalConfig),
-    "reference": (Reference, ConditionalConfig),
+    "reference": (Reference, ReferenceConfig),
     "bls2017": (Bls2017, Bls2017Config),
     "bls2017-shuffle": (Bls2017Shuffle, Bls2017Config),
     "bmshj2018-factorized": (Bmshj2018Factorized, Bmshj2018FactorizedConfig),

@@ -6,14 +6,23 @@ picture shifted, lit otherwise, blurred, and with a patch of it elsewhere, each 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from intaglio.workshop.models.conditional import Conditional, Kind
+from intaglio.workshop.models.conditional import Conditional, ConditionalConfig, Kind
 
 SHIFT = 8  # pixels, at most, either way
 EXPOSURE = 0.2  # change of gain at most, and three times that of black, in eighths of the range
+
+
+@dataclass(frozen=True)
+class ReferenceConfig(ConditionalConfig):
+    """Widths as those of `colour`, with less at the coarsest grid: three planes cost more at the finest."""
+
+    synthesis: tuple[int, int, int] = (96, 64, 32)
 
 
 def itself(given: Tensor) -> Tensor:
