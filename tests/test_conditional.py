@@ -240,7 +240,7 @@ def test_the_network_of_what_is_given_is_exact(name: str, runnable: Model, rng: 
         with torch.no_grad():
             trained = model.given_net(torch.from_numpy(floats), torch.tensor([rate])) * scale
         assert np.array_equal(found, trained.numpy()), f"seed {seed}"
-        assert len(np.unique(found)) > 3
+        assert len(np.unique(found)) > 2
 
 
 @torch.no_grad()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
+import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,15 @@ import numpy as np
 import pytest
 
 import reference_rans as reference
-from intaglio import codec, container
+from intaglio import codec, container, given
 from intaglio.bundle import Model, ReferenceModel, load_model
 from intaglio.container import Container, Header, read, write
+from intaglio.integer import Reference, from_arrays
 from intaglio.quality import RATES, quality_to_rate, rate_to_lmbda
 from intaglio.rans import Encoder
 from intaglio.traversal import Layout
 from rans_cases import outcome, tables_of
+from small_models import tiny
 
 PAGE = (Path(__file__).parent.parent / "docs" / "format.md").read_text(encoding="utf-8")
 
@@ -193,6 +197,27 @@ def test_documented_networks_are_the_reference(grid: tuple[int, int], model: Mod
         loc, index = step(side[None].astype(np.float32), y[None], rate)
         assert np.array_equal(16 * loc[0], means), f"seed {seed}"
         assert np.array_equal(index[0], tables), f"seed {seed}"
+
+
+def test_documented_network_of_what_is_given_is_the_reference(seed: int) -> None:
+    rng, program = np.random.default_rng(seed), documented_networks()
+    for name, planes in (("colour", 1), ("reference", 3)):
+        arrays = {key.removeprefix("given."): each for key, each in tiny(name, 1).arrays().items()}
+        rate, x = int(rng.integers(RATES)), rng.integers(0, 256, (planes, 64, 128))
+        found = program["given"](arrays, rate, x)
+        network = from_arrays("given", {f"given.{key}": each for key, each in arrays.items()}, Layout(16))
+        assert np.array_equal(Reference(network).given(x[None].astype(np.float32), rate)[0], found), f"seed {seed}"
+        assert found.any(), f"seed {seed}"
+
+
+def test_the_digest_of_a_given_picture_is_as_documented() -> None:
+    assert "(299 R + 587 G + 114 B + 500) div 1000" in PAGE
+    picture = np.arange(2 * 5 * 3, dtype=np.uint8).reshape(2, 5, 3)
+    red, green, blue = (picture[:, :, plane].astype(int) for plane in range(3))
+    luma = (299 * red + 587 * green + 114 * blue + 500) // 1000
+    for kind, samples in (("luma", luma.ravel()), ("picture", picture.ravel())):
+        wanted = hashlib.sha256(struct.pack("<II", 5, 2) + bytes(samples.tolist())).digest()[:4]
+        assert given.digest(given.planes(picture, kind, (5, 2))) == wanted
 
 
 @pytest.mark.parametrize("name", ["dot", "odd", "lowest", "highest"])
