@@ -17,7 +17,7 @@ from intaglio.workshop.config import RunConfig
 from intaglio.workshop.data import Batches, picture_files
 from intaglio.workshop.loss import RateDistortion
 from intaglio.workshop.trainer import Trainer
-from intaglio.workshop.validate import Validator
+from intaglio.workshop.validate import ROUNDING, Validator
 
 LOG = "log.jsonl"
 LONGEST_STEP = 20.0  # seconds: a longer one was a pause (a stopped process), which does not count
@@ -32,7 +32,7 @@ class _Meter:
     def add(self, result: RateDistortion) -> None:
         if not torch.isfinite(result.loss()):  # a skipped step; it would spoil the averages
             return
-        psnr = 10.0 * torch.log10(255.0**2 / result.mse.detach().clamp_min(1e-6))
+        psnr = 10.0 * torch.log10(255.0**2 / result.mse.detach().clamp_min(ROUNDING))
         values = (result.loss().detach(), result.bpp.detach().mean(), result.mse.detach().mean(), psnr.mean())
         self.totals = [total + float(value) for total, value in zip(self.totals, values, strict=True)]
         self.count += 1

@@ -16,6 +16,8 @@ from intaglio.workshop.data import at_least, load_pictures, picture_files
 from intaglio.workshop.loss import Criterion, rate_distortion
 from intaglio.workshop.models.base import Model
 
+ROUNDING = 1.0 / 12.0  # squared error of rounding to 8 bits: nothing counts as better
+
 
 class Validator:
     """Centre crops of the validation pictures, rounded latents, estimated bits."""
@@ -49,7 +51,7 @@ class Validator:
             decoded = model.walk(pair, steps, coder).clamp(0.0, 1.0)
             assert isinstance(coder.bits, Tensor)
             result = rate_distortion(pair[0], decoded, coder.bits, steps, Criterion(lmbdas=model.lmbdas))
-            psnr = 10.0 * torch.log10(255.0**2 / result.mse.clamp_min(1e-6))
+            psnr = 10.0 * torch.log10(255.0**2 / result.mse.clamp_min(ROUNDING))
             total += torch.stack([result.bpp.mean(), psnr.mean(), result.loss()]).cpu()
         bpp, psnr, loss = (total / len(self.crops)).tolist()
         return bpp, psnr, loss

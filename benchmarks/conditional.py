@@ -1,0 +1,169 @@
+"""What colour costs where luma is known: `colour`, its blind twin, and the chroma share of JPEG and AVIF.
+
+    python benchmarks/conditional.py KODAK --colour colour.itgm --blind blind.itgm --out FOLDER
+
+The chroma share of a peer is the size of its colour file less that of its grey one, at the same setting; chroma PSNR is
+that of Cb and Cr (BT.601, full range, not rounded) of the decoded RGB picture, mean over the pictures. Writes
+`chroma.csv`, `chroma.png` (the curves), `sheet.webp` (grey, original, decoded at the sizes of SIZES); prints BD-rates
+and what the pictures have at 200 bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+from rich.progress import track
+
+from intaglio import codec, images, ycbcr
+from intaglio.bdrate import bd_rate
+from intaglio.bundle import Model, load_model
+from intaglio.errors import ArgumentError
+
+Pixels = np.ndarray
+QUALITIES = tuple(range(1, 101, 9))
+SIZES = (50, 150, 500, 1500)  # bytes, of the sheet
+AT = 200  # bytes, of the figure that is printed
+PEERS = {"jpeg": range(5, 96, 10), "avif": range(5, 96, 10)}
+SUBSAMPLING = {"jpeg": (0, 2), "avif": ("4:4:4", "4:2:0")}
+SHEET_WIDTH = 256  # pixels of each picture
+
+
+class Point(NamedTuple):
+    """One file: whose, of which picture, setting, bytes, chroma PSNR in dB."""
+
+    codec: str
+    picture: str
+    setting: float
+    size: int
+    psnr: float
+
+
+def chroma_psnr(original: Pixels, decoded: Pixels) -> float:
+    """PSNR over Cb and Cr, in dB, of uint8 (H,W,3)."""
+    error = float(np.mean((ycbcr.chroma(original) - ycbcr.chroma(decoded)) ** 2, dtype=np.float64))
+    return 10.0 * float(np.log10(255.0**2 / max(error, 1.0 / 12.0)))
+
+
+def ours(name: str, model: Model, picture: str, pixels: Pixels) -> Iterator[Point]:
+    """The files of a conditional model."""
+    for quality in QUALITIES:
+        data = codec.encode(pixels, quality, model=model, given=pixels)
+        decoded = codec.decode(data, model=model, given=pixels)
+        yield Point(name, picture, quality, len(data), chroma_psnr(pixels, decoded))
+
+
+def _saved(pixels: Pixels, kind: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def peers(picture: str, pixels: Pixels) -> Iterator[Point]:
+    """The chroma shares of the peers' files."""
+    grey = ycbcr.luma(pixels)
+    for kind, settings in PEERS.items():
+        for subsampling, label in zip(SUBSAMPLING[kind], ("4:4:4", "4:2:0"), strict=True):
+            for quality in settings:
+                data = _saved(pixels, kind, quality=quality, subsampling=subsampling)
+                decoded = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+                size = len(data) - len(_saved(grey, kind, quality=quality))
+                yield Point(f"{kind} {label}", picture, quality, max(size, 1), chroma_psnr(pixels, decoded))
+
+
+def within(model: Model, pixels: Pixels, most: int) -> tuple[bytes, Pixels]:
+    """The best file of at most so many bytes, or the smallest that there is, and its picture."""
+    low, high, best = 2, 200, codec.encode(pixels, 1, model=model, given=pixels)  # halves of the quality
+    while low < high:
+        middle = (low + high + 1) // 2
+        data = codec.encode(pixels, middle / 2, model=model, given=pixels)
+        low, high, best = (middle, high, data) if len(data) <= most else (low, middle - 1, best)
+    return best, codec.decode(best, model=model, given=pixels)
+
+
+def sheet(model: Model, pictures: dict[str, Pixels]) -> Pixels:
+    """Grey, original and decoded pictures, a row for each."""
+    rows = []
+    for pixels in track(pictures.values(), "drawing the sheet"):
+        cells = [images.to_rgb(ycbcr.luma(pixels)), pixels, *(within(model, pixels, each)[1] for each in SIZES)]
+        size = SHEET_WIDTH, round(SHEET_WIDTH * pixels.shape[0] / pixels.shape[1])
+        rows.append(np.hstack([np.asarray(Image.fromarray(each).resize(size)) for each in cells]))
+    return np.vstack(rows)
+
+
+def curve(points: list[Point], name: str, picture: str) -> np.ndarray:
+    """(n, 2) of bytes and PSNR."""
+    return np.array([(each.size, each.psnr) for each in points if (each.codec, each.picture) == (name, picture)])
+
+
+def saving(points: list[Point], anchor: str, test: str) -> str:
+    """Mean BD-rate over the pictures whose curves overlap, as a line."""
+    rates = []
+    for picture in dict.fromkeys(each.picture for each in points):
+        try:
+            rates.append(bd_rate(curve(points, anchor, picture), curve(points, test, picture)))
+        except ArgumentError:
+            continue
+    found = f"{np.mean(rates):+.1f} %" if rates else "no common range"
+    return f"{test} against {anchor}: {found} bytes at equal chroma PSNR ({len(rates)} pictures)"
+
+
+def draw(points: list[Point], path: Path) -> None:
+    """Mean PSNR over mean bytes of each setting, as a picture."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5.5), layout="constrained")
+    axes = figure.subplots()
+    for name in dict.fromkeys(each.codec for each in points):
+        groups: dict[float, list[Point]] = {}
+        for each in points:
+            if each.codec == name:
+                groups.setdefault(each.setting, []).append(each)
+        sizes, psnrs = (np.array([[p[k] for p in group] for group in groups.values()]).mean(1) for k in (3, 4))
+        axes.plot(sizes, psnrs, ".-", label=name)
+    axes.set(xlabel="bytes for colour", ylabel="chroma PSNR (dB)", xscale="log")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    """Measures, writes, prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pictures", type=Path)
+    parser.add_argument("--colour", default="colour")
+    parser.add_argument("--blind")
+    parser.add_argument("--out", type=Path, default=Path("runs/conditional"))
+    asked = parser.parse_args()
+    asked.out.mkdir(parents=True, exist_ok=True)
+    models = {"colour": load_model(asked.colour, 1)} | ({"blind": load_model(asked.blind, 1)} if asked.blind else {})
+    files = sorted(path for path in asked.pictures.iterdir() if path.suffix in {".png", ".webp"})
+    pictures = {path.stem: images.to_rgb(images.load(path).pixels) for path in files}
+    points: list[Point] = []
+    for picture, pixels in track(pictures.items(), "measuring"):
+        for name, model in models.items():
+            points += ours(name, model, picture, pixels)
+        points += peers(picture, pixels)
+    with (asked.out / "chroma.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(Point._fields)
+        rows.writerows(points)
+    draw(points, asked.out / "chroma.png")
+    images.save(asked.out / "sheet.webp", sheet(models["colour"], pictures))
+    for name in dict.fromkeys(each.codec for each in points):
+        if name != "colour":
+            print(saving(points, name, "colour"))
+    found = [within(models["colour"], pixels, AT) for pixels in pictures.values()]
+    psnrs = [chroma_psnr(pixels, shown) for pixels, (_, shown) in zip(pictures.values(), found, strict=True)]
+    size = np.mean([len(data) for data, _ in found])
+    print(f"within {AT} bytes: {np.mean(psnrs):.2f} dB chroma, {size:.0f} bytes on average")
+
+
+if __name__ == "__main__":
+    main()
