@@ -7,7 +7,9 @@ The layers and their order are those of `intaglio.integer`; means and tables com
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +27,7 @@ COARSE = 16  # of channels sorted by falling variance, so many are seen a second
 FINE_FROM = 64  # and from this one on, y is small: it is seen in halves
 SIDE = (3.9, 7.9, 15.9)  # reach of the side information at the rates 10, 100, 190
 SAMPLE = (0.99, 0.99, 0.99)  # and of the samples of a given picture: 256 steps make 1
+_SEEN = 0.25  # of a plane, in the first layer: its whole reach then fits
 GIVEN_WIDTHS = 48, 128  # of the network that sees it, at 1/4 and 1/16
 
 
@@ -148,6 +151,25 @@ class ContextStep(nn.Module):
         self.heads = nn.ModuleList(heads)
         for placed in self.placed().values():
             placed.limit()
+
+    @torch.no_grad()
+    def see_neighbours(self, channels: Sequence[int]) -> None:
+        """Lets the step begin with means: of these channels of the layout "quad", of its first group, that of the
+        positions beside and above that earlier steps have coded. The first step knows none.
+        """
+        if not self.number:
+            return
+        sides = [(1, 0), (1, 2)] if self.number % 2 else []  # of a 3x3 kernel
+        sides += [(0, 1), (2, 1)] if self.number > 1 else []
+        head, planes = self._heads()[0], self.first.weight.shape[1] - len(self.channel)
+        for place, (channel, sign) in enumerate(product(channels, (1.0, -1.0))):
+            hidden = self.first.weight.shape[0] - 1 - place  # one for what is above 0, one for what is below
+            for layer in (self.first, self.second):
+                layer.weight[hidden] = 0.0
+            self.first.weight[hidden, planes + channel] = sign * _SEEN
+            for row, column in sides:
+                self.second.weight[hidden, hidden, row, column] = 2.0 / len(sides)
+            head.weight[channel, hidden] = sign / (2.0 * _SEEN * float(head.gain[channel]))
 
     def placed(self) -> dict[str, Placed]:
         """The layers by name, with their exponents."""

@@ -28,6 +28,7 @@ from intaglio.workshop.hyper import Widths
 from intaglio.workshop.integer import IntegerConv
 from intaglio.workshop.layers import RateTable, Residual, conv3, down2, zero
 from intaglio.workshop.models.base import Hyperprior, LearningRates, Pair, Transforms
+from intaglio.workshop.models.follow import Following
 from intaglio.workshop.models.photo import CORRECTION, PATCH, Z_UNIT, HyperAnalysis, unit_gain
 from intaglio.workshop.models.widths import limited
 
@@ -37,6 +38,7 @@ FAINT = 0.01  # deviations of latents about it and below are not told from it
 MEANS = 0.1  # unit of y's means: at the lowest rates one step of the quantiser is much in the picture
 BLUR = 5  # cells: what the means of cells are compared with
 Z_START = 1.0  # deviation of z at the highest rate, before training; at the lowest it is nearly always 0
+FORESEEN = 0.4  # deviation of the first channels once their neighbours are known
 BLIND = 128.0  # what a blind model is given
 
 
@@ -71,14 +73,34 @@ class Kind:
         return unit_gain(config.anchors, self.target, self.lmbdas).expand(-1, config.latent)
 
 
+def arranged(linear: Tensor, following: Tensor) -> Tensor:
+    """Channels of y about by falling variance: of T planes first T of the fixed transform, the T of `Following` for
+    whole patches, 2T more, its 4T for quarters, the rest. Along the first axis but batches, if there is one.
+    """
+    axis, planes = (1 if linear.ndim == 4 else 0), following.shape[1 if linear.ndim == 4 else 0] // 5
+    first, more, rest = linear.split([planes, 2 * planes, linear.shape[axis] - 3 * planes], axis)
+    whole, quarters = following.split([planes, 4 * planes], axis)
+    return torch.cat([first, whole, more, quarters, rest], axis)
+
+
+def parted(y: Tensor, planes: int) -> tuple[Tensor, Tensor]:
+    """Inverse of `arranged`, of (B,M,h,w)."""
+    first, whole, more, quarters, rest = y.split([planes, planes, 2 * planes, 4 * planes, y.shape[1] - 8 * planes], 1)
+    return torch.cat([first, more, rest], 1), torch.cat([whole, quarters], 1)
+
+
 class Analysis(nn.Module):
-    """A pair to y (B,M,h,w): the KLT of 16x16 patches of the target less its base, plus a network that corrects it."""
+    """A pair to y (B,M,h,w): how the target less its base follows the given picture, the KLT of 16x16 patches of what
+    that leaves, and a network that corrects both.
+    """
 
     def __init__(self, config: ConditionalConfig, kind: Kind) -> None:
         super().__init__()
         quarter, eighth, wide = config.analysis
         self.base = kind.base
-        self.linear = nn.Conv2d(kind.target, config.latent, PATCH, stride=PATCH, bias=False)
+        self.following = Following(PATCH, kind.target, kind.given)
+        fixed = config.latent - self.following.channels
+        self.linear = nn.Conv2d(kind.target, fixed, PATCH, stride=PATCH, bias=False)
         self.stem = nn.Sequential(  # 1/4
             nn.Conv2d(kind.target + kind.given, quarter, CELL, stride=CELL),
             nn.LeakyReLU(0.1),
@@ -100,7 +122,9 @@ class Analysis(nn.Module):
         h = self.eighth(h) * torch.exp(self.eighth_gain(rate))
         h = self.last(F.leaky_relu(self.sixteenth(h) * torch.exp(self.wide_gain(rate)), 0.1))
         with torch.autocast(h.device.type, enabled=False):  # y is too large for half precision
-            return (self.linear(difference.float()) + CORRECTION * h.float()) * torch.exp(self.gain(rate))
+            following, left = self.following.coefficients(difference.float(), given.float() - 0.5)
+            linear = arranged(self.linear(left), following)
+            return (linear + CORRECTION * h.float()) * torch.exp(self.gain(rate))
 
 
 class Seen(nn.Module):
@@ -160,7 +184,8 @@ class Synthesis(nn.Module):
         super().__init__()
         wide, eighth, quarter = config.synthesis
         self.base, self.kind = kind.base, kind
-        self.linear = nn.Conv2d(config.latent, kind.target * PATCH**2, 1, bias=False)
+        self.following = Following(PATCH, kind.target, kind.given)
+        self.linear = nn.Conv2d(config.latent - self.following.channels, kind.target * PATCH**2, 1, bias=False)
         self.seen, self.detail = Seen(kind.given, config.synthesis), Detail(kind.given)
         self.spread = nn.Parameter(torch.ones(config.latent, 1, 1))
         self.first = conv3(config.latent, wide)
@@ -178,7 +203,9 @@ class Synthesis(nn.Module):
         given = given / 255.0
         with torch.autocast(given.device.type, enabled=False):
             y = y_hat * torch.exp(self.gain(rate))
-            linear = F.pixel_shuffle(self.linear(y), CELL)
+            fixed, coefficients = parted(y, self.kind.target)
+            linear = F.pixel_shuffle(self.linear(fixed), CELL)
+            following = self.following(coefficients, given - 0.5)
         at_sixteenth, at_eighth, at_quarter = self.seen(given - 0.5)
         seen = y * self.spread  # through a logarithm: where chroma is not small it is fifty times what it mostly is
         seen = torch.sign(seen) * torch.log1p(seen.abs())
@@ -188,7 +215,7 @@ class Synthesis(nn.Module):
         h = self.quarter(F.pixel_shuffle(self.to_quarter(F.leaky_relu(h, 0.1)), 2) + at_quarter)
         fine, coarse, samples = self.detail(given - 0.5)
         h = self.last(torch.cat([F.leaky_relu(h, 0.1), samples], 1)).float()
-        return F.pixel_shuffle(linear + self._cells(h, fine, coarse), CELL) + self.base(given)
+        return F.pixel_shuffle(linear + self._cells(h, fine, coarse), CELL) + following + self.base(given)
 
     def _cells(self, h: Tensor, fine: Tensor, coarse: Tensor) -> Tensor:
         """(B,16T,h,w): what is added to the samples of each cell."""
@@ -251,17 +278,27 @@ class Conditional(Hyperprior):
     def start(self, pictures: list[NDArray[np.uint8]]) -> None:
         """Sets the linear path to the KLT of what differs from the base in the pictures, uint8 (H,W,3)."""
         device = self.z_index.anchors.device
-        basis, deviation = patch_statistics((self._difference(each) for each in pictures), PATCH, self.layout.channels)
-        latent, planes, analysis, synthesis = len(basis), self.kind.target, self.analysis, self.synthesis
+        analysis, synthesis, planes = self.analysis, self.synthesis, self.kind.target
         assert isinstance(analysis, Analysis)
         assert isinstance(synthesis, Synthesis)
-        basis, deviation = basis.to(device), deviation.to(device)
-        analysis.linear.weight.copy_(basis.view(latent, planes, PATCH, PATCH))
+        fixed, squares = len(analysis.linear.weight), []
+
+        def left(picture: NDArray[np.uint8]) -> Tensor:
+            coefficients, rest = analysis.following.coefficients(*self._difference(picture))
+            squares.append(coefficients.square().mean((0, 2, 3)))
+            return rest[0]
+
+        basis, deviation = patch_statistics((left(each) for each in pictures), PATCH, fixed)
+        deviation = arranged(deviation, torch.stack(squares).mean(0).sqrt()).to(device)
+        basis = basis.to(device)
+        analysis.linear.weight.copy_(basis.view(fixed, planes, PATCH, PATCH))
         # two pixel shuffles of 4: the first takes the coarse position, the second the fine one
-        order = basis.view(latent, planes, CELL, CELL, CELL, CELL).permute(0, 1, 3, 5, 2, 4)
-        synthesis.linear.weight.copy_(order.reshape(latent, -1).t()[:, :, None, None])
+        order = basis.view(fixed, planes, CELL, CELL, CELL, CELL).permute(0, 1, 3, 5, 2, 4)
+        synthesis.linear.weight.copy_(order.reshape(fixed, -1).t()[:, :, None, None])
         synthesis.spread.copy_(1.0 / (FAINT + deviation)[:, None, None])
         self._start_scales(deviation)
+        for step in self.context_steps:
+            step.see_neighbours(range(planes))
 
     def _start_scales(self, deviation: Tensor) -> None:
         """Lets the context steps begin with the deviations of y that the KLT's coefficients, (M,), have at each rate:
@@ -273,7 +310,16 @@ class Conditional(Hyperprior):
             for head, part in zip(step.heads, self.layout.parts(number), strict=True):
                 assert isinstance(head, IntegerConv)
                 head.bias.anchors[:, head.weight.shape[0] // 2 :] = start[:, part[1]]
+            if number:  # whose means come from neighbours
+                first, planes = step.heads[0], self.kind.target
+                assert isinstance(first, IntegerConv)
+                half = first.weight.shape[0] // 2
+                rows = first.bias.anchors[:, half : half + planes]
+                rows.copy_((rows + math.log(FORESEEN)).clamp_min(0.0))
 
-    def _difference(self, picture: NDArray[np.uint8]) -> Tensor:
-        target, given = self.pair(planes_of(at_least(picture, PATCH))[None])
-        return (target - self.kind.base(given / 255.0))[0]
+    def _difference(self, picture: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+        """Target less base and given planes about 0, (1,T,H,W) and (1,G,H,W), of a picture cut to whole patches."""
+        picture = at_least(picture, PATCH)
+        height, width = (side // PATCH * PATCH for side in picture.shape[:2])
+        target, given = self.pair(planes_of(picture[:height, :width])[None])
+        return target - self.kind.base(given / 255.0), given / 255.0 - 0.5
