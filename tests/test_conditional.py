@@ -206,7 +206,7 @@ def test_tiles_are_coded_with_their_part_of_what_is_given(
     assert found.exact, found.differences
     padded = np.pad(np.atleast_3d(given), ((0, 28), (0, 42), (0, 0)), mode="edge")
     for box in boxes:
-        tile = codec.tile_of(np.atleast_3d(given), box)
+        tile = codec.tile_of(padded, box)
         assert tile is not None
         assert np.array_equal(tile, padded[box.y : box.y + 64, box.x : box.x + 64])
     assert intaglio.decode(data, model=runnable, given=given).shape == picture.shape
