@@ -183,7 +183,7 @@ def _planes(given: known.Picture | None, width: int, height: int, model: Model) 
 
 
 def planes_for(header: Header, model: Model, given: known.Picture | None) -> Pixels | None:
-    """The planes, uint8 (H,W,G), of the picture given to decode a file; None if its model takes none.
+    """The planes of the picture given to decode a file, uint8 (H,W,G), padded; None if its model takes none.
 
     Warns if they are not what the file was coded with, and the picture comes as `Given(picture, force=True)`. Raises
     ArgumentError if not forced, if it is missing, or where none is wanted; FormatError if file and model disagree.
@@ -198,7 +198,7 @@ def planes_for(header: Header, model: Model, given: known.Picture | None) -> Pix
         if not (isinstance(given, known.Given) and given.force):
             raise ArgumentError(f"{wrong}; give that one, or force it (--force; Given(picture, force=True))")
         warnings.warn(wrong, stacklevel=3)
-    return seen
+    return None if seen is None else _padded(seen)
 
 
 def _model(model: ModelName, threads: int | None) -> Model:
@@ -305,11 +305,11 @@ def _pixels_at(padded: Pixels, rows: slice, columns: slice) -> Pixels:
 
 
 def tile_of(given: Pixels | None, box: TileBox) -> Pixels | None:
-    """A tile, padded to whole blocks, of the given planes (H,W,G), themselves padded or not; None of None."""
+    """A tile of the given planes (H,W,G), both padded to whole blocks; None of None."""
     if given is None:
         return None
     top, left, height, width = _latent_box(box)
-    return _pixels_at(_padded(given), slice(top, top + height), slice(left, left + width))
+    return _pixels_at(given, slice(top, top + height), slice(left, left + width))
 
 
 def _blocks(header: Header) -> tuple[TileBox, ...]:
@@ -336,14 +336,13 @@ def _decode_latents(
     coded: Container, boxes: tuple[TileBox, ...], model: Model, step: _Steps, seen: Pixels | None
 ) -> Floats:
     """The tiles' latents side by side: entropy decoding looks into one tile at a time."""
-    given = None if seen is None else _padded(seen)
     whole = TileBox(0, 0, coded.header.width, coded.header.height)
     plane = np.empty((1, model.layout.channels, *_latent_box(whole)[2:]), np.float32)
     for box, payload in zip(boxes, coded.payloads, strict=True):
         top, left, height, width = _latent_box(box)
         coder = Decode(model.layout, model.tables, payload, (height // HYPER_SCALE, width // HYPER_SCALE))
         plane[:, :, top : top + height, left : left + width] = latents(
-            model, None, coded.header.rate, coder, tile_of(given, box)
+            model, None, coded.header.rate, coder, tile_of(seen, box)
         )
         coder.finish()
         step()
@@ -352,7 +351,7 @@ def _decode_latents(
 
 def _synthesise(plane: Floats, block: TileBox, rate: int, model: Model, seen: Pixels | None) -> Pixels:
     rows, columns, top, left = _around(_latent_box(block), model.halo, (plane.shape[2], plane.shape[3]))
-    given = () if seen is None else (_pixels_at(_padded(seen), rows, columns),)
+    given = () if seen is None else (_pixels_at(seen, rows, columns),)
     pixels = model.synthesis(np.ascontiguousarray(plane[:, :, rows, columns]), rate, *given)
     top, left = LATENT_SCALE * top, LATENT_SCALE * left
     return pixels[top : top + block.height, left : left + block.width]

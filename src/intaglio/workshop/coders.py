@@ -6,27 +6,22 @@ One for each `[train] quantiser` of a configuration, and `Round`:
     Mixed   y + U(-1/2, 1/2)                 round(y), straight through       mixed
     Noise   y + U(-1/2, 1/2)                 the same                         noise (Ballé et al. 2017, 2018)
     Hard    round(y), straight through       the same                         straight-through; last phase of all
-    Sparse  Hard's or Mixed's, by its scale  round(y), straight through       sparse
     Soft    soft_round(y) + U(-1/2, 1/2)     the mean of y given that         soft (Agustsson and Theis 2020)
     Round   round(y)                         the same
 """
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from intaglio.scales import LOG_STEP, SCALE_MIN
 from intaglio.traversal import Coder, Layout
 from intaglio.workshop.bounds import round_ste
 from intaglio.workshop.priors import gaussian_bits
 from intaglio.workshop.quantise import soft_round, soft_round_mean
-
-SELDOM = 0.4  # scale below which `Sparse` charges latents rounded
 
 
 class Likelihood(Protocol):
@@ -141,39 +136,6 @@ class Hard(_Summing):
         return rounded, rounded
 
 
-class Sparse(Mixed):
-    """Charges latents of small scale rounded, the others with noise; hands on the latent rounded straight through.
-
-    For files of a few hundred bytes. A latent that is nearly always 0 costs nearly nothing, but 0.05 bits and more with
-    noise: at 1/100 bit for each pixel training would see little else. And where it is rounded to 0, the picture gets
-    its mean: so the distortion's gradient goes to the mean as well, and by it to z, which carries what little is said.
-    """
-
-    def _charge(self, value: Tensor, likelihood: Likelihood) -> None:
-        if isinstance(likelihood, Rows):
-            value = torch.where(_seldom(likelihood), round_ste(value), value + torch.rand_like(value) - 0.5)
-        super()._charge(value, likelihood)
-
-    def _quantise(self, value: Tensor) -> tuple[Tensor, Tensor]:
-        return value, round_ste(value)
-
-    def gaussian(
-        self, y: Tensor | None, y_hat: Tensor, params: tuple[Tensor, Tensor | Likelihood], step: int
-    ) -> Tensor:
-        y_hat = super().gaussian(y, y_hat, params, step)
-        loc, rows = params[0], _likelihood(params[1])
-        if isinstance(rows, Rows):
-            more = torch.where(_seldom(rows), loc - loc.detach(), 0.0)  # 0, with a gradient
-            for part, each in zip(self.layout.parts(step), more.split(self.layout.widths(step), 1), strict=True):
-                y_hat[part] = y_hat[part] + each
-        return y_hat
-
-
-def _seldom(rows: Rows) -> Tensor:
-    """Where the scale is so small that the latent is seldom anything but 0."""
-    return rows.index.detach() < math.log(SELDOM / SCALE_MIN) / LOG_STEP
-
-
 class Soft(_Summing):
     """Charges the latent softly rounded plus noise U(-1/2, 1/2); hands on what the latent was, in the mean."""
 
@@ -197,7 +159,6 @@ class Round(_Summing):
 
 QUANTISERS: dict[str, type[Mixed | Noise | Hard | Soft]] = {
     "mixed": Mixed,
-    "sparse": Sparse,
     "noise": Noise,
     "straight-through": Hard,
     "soft": Soft,

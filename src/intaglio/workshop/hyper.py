@@ -41,7 +41,7 @@ class Widths:
     context: int  # inside a context step
     anchors: int  # of the biases over the quality scale; 1 for a model of one quality
     falling: bool = False  # whether y's channels are sorted by falling variance
-    means: float = 1.0  # unit of the means that the context steps predict; 0: they are 0
+    means: bool = True  # whether the context steps predict means; otherwise they are 0
     planes: int = 0  # of the given picture, 1 or 3
     given: int = 0  # side information from it
 
@@ -146,7 +146,7 @@ class ContextStep(nn.Module):
         heads = [IntegerConv(wide, 2 * part, 1, anchors) for part in self.layout.widths(number)]
         for head, part in zip(heads, self.layout.widths(number), strict=True):
             nn.init.zeros_(head.weight)
-            head.gain[:part], head.gain[part:] = widths.means, 1.0 / LOG_STEP
+            head.gain[:part], head.gain[part:] = float(widths.means), 1.0 / LOG_STEP
             nn.init.constant_(head.bias.anchors[:, part:], SCALES / 2.0 * LOG_STEP)
         self.heads = nn.ModuleList(heads)
         for placed in self.placed().values():

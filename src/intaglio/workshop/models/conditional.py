@@ -35,7 +35,6 @@ from intaglio.workshop.models.widths import limited
 CELL = 4  # pixels: the finest grid of the networks is at 1/4
 ADDED, SHARE = 0.05, 0.2  # units of what the synthesis adds to the linear path: see CORRECTION of `photo`
 FAINT = 0.01  # deviations of latents about it and below are not told from it
-MEANS = 0.1  # unit of y's means: at the lowest rates one step of the quantiser is much in the picture
 BLUR = 5  # cells: what the means of cells are compared with
 Z_START = 1.0  # deviation of z at the highest rate, before training; at the lowest it is nearly always 0
 FORESEEN = 0.4  # deviation of the first channels once their neighbours are known
@@ -240,7 +239,7 @@ class Conditional(Hyperprior):
     def __init__(self, config: ConditionalConfig) -> None:
         kind, layout = self.kind, Layout(config.latent)
         sizes = config.hyper, config.side, config.context, config.anchors
-        widths = Widths(layout, *sizes, falling=True, means=MEANS, planes=kind.given, given=config.given)
+        widths = Widths(layout, *sizes, falling=True, planes=kind.given, given=config.given)
         transforms = Transforms(Analysis(config, kind), Synthesis(config, kind), HyperAnalysis(config))
         super().__init__(config, widths, transforms)
         start = torch.linspace(0.0, math.log(Z_START / SCALE_MIN) / LOG_STEP, config.anchors)
