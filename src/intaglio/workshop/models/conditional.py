@@ -73,19 +73,20 @@ class Kind:
 
 
 def arranged(linear: Tensor, following: Tensor) -> Tensor:
-    """Channels of y about by falling variance: of T planes first T of the fixed transform, the T of `Following` for
-    whole patches, 2T more, its 4T for quarters, the rest. Along the first axis but batches, if there is one.
+    """Channels of y about by falling variance: of T planes the means and slopes of `Following`, 2T of the fixed
+    transform, the 4T of quarters, the rest. Along the first axis but batches, if there is one.
     """
-    axis, planes = (1 if linear.ndim == 4 else 0), following.shape[1 if linear.ndim == 4 else 0] // 5
-    first, more, rest = linear.split([planes, 2 * planes, linear.shape[axis] - 3 * planes], axis)
-    whole, quarters = following.split([planes, 4 * planes], axis)
-    return torch.cat([first, whole, more, quarters, rest], axis)
+    axis = 1 if linear.ndim == 4 else 0
+    planes = following.shape[axis] // 6
+    more, rest = linear.split([2 * planes, linear.shape[axis] - 2 * planes], axis)
+    surface, quarters = following.split([2 * planes, 4 * planes], axis)
+    return torch.cat([surface, more, quarters, rest], axis)
 
 
 def parted(y: Tensor, planes: int) -> tuple[Tensor, Tensor]:
     """Inverse of `arranged`, of (B,M,h,w)."""
-    first, whole, more, quarters, rest = y.split([planes, planes, 2 * planes, 4 * planes, y.shape[1] - 8 * planes], 1)
-    return torch.cat([first, more, rest], 1), torch.cat([whole, quarters], 1)
+    surface, more, quarters, rest = y.split([2 * planes, 2 * planes, 4 * planes, y.shape[1] - 8 * planes], 1)
+    return torch.cat([more, rest], 1), torch.cat([surface, quarters], 1)
 
 
 class Analysis(nn.Module):
