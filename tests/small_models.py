@@ -32,8 +32,8 @@ RATE = lmbda_to_rate(LMBDA)
 _GAUSSIAN: dict[str, Any] = {"features": 8, "latent": 12, "hyper": 4, "side": 8, "context": 8}
 TINY: dict[str, dict[str, Any]] = {
     "photo": small_photo.WIDTHS,
-    "colour": small_photo.WIDTHS | {"given": 6},
-    "reference": small_photo.WIDTHS | {"given": 6},
+    "colour": small_photo.WIDTHS | {"given": 6, "latent": 32},
+    "reference": small_photo.WIDTHS | {"given": 6, "latent": 32},
     "bls2017": {"channels": 8},
     "bls2017-shuffle": {"channels": 8},
     "bmshj2018-factorized": {"features": 8, "latent": 12},

@@ -269,7 +269,7 @@ def test_an_untrained_colour_model_says_grey_for_nothing(photo: np.ndarray, grey
     pair, coder = pair_of(model, np.full((128, 128, 3), grey, np.uint8)), Round(model.layout)
     decoded = model.walk(pair, torch.tensor([0]), coder)
     assert float((decoded - 128.0 / 255.0).abs().max()) < 1e-3
-    assert float(coder.bits) < 0.1 * 16 * 64  # so little for each latent
+    assert float(coder.bits) < 0.1 * 32 * 64  # so little for each latent
 
 
 @torch.no_grad()
@@ -277,7 +277,7 @@ def test_an_untrained_reference_model_gives_the_given_picture_for_nothing(photo:
     model = models.build("reference", **TINY["reference"]).eval()
     assert isinstance(model, Conditional)
     x = torch.from_numpy(photo.transpose(2, 0, 1)[None].copy()).float()
-    y_hat = torch.zeros(1, 16, 16, 16)
+    y_hat = torch.zeros(1, 32, 16, 16)
     assert torch.allclose(model.synthesis(y_hat, torch.tensor([100]), x) * 255.0, x, atol=0.01)
 
 

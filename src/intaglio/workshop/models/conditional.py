@@ -45,7 +45,7 @@ BLIND = 128.0  # what a blind model is given
 class ConditionalConfig:
     """Widths, in channels; the defaults are those of the shipped `colour`."""
 
-    latent: int = limited(128, most=2 * PATCH * PATCH)  # M, channels of y
+    latent: int = limited(128, least=32, most=2 * PATCH * PATCH)  # M, channels of y
     analysis: tuple[int, int, int] = (32, 64, 128)  # at 1/4, 1/8, 1/16
     synthesis: tuple[int, int, int] = (128, 64, 32)  # at 1/16, 1/8, 1/4
     hyper: int = 48  # z, at 1/64

@@ -62,7 +62,7 @@ class Surface(nn.Module):
         seen, luma, norm, within = self._seen(given)
         means = self.patches.means(target)
         inner = self.patches.sums(target * seen) - self.size**2 * means * luma
-        slopes = inner / norm**2
+        slopes = inner / (norm * norm)
         expected = self._expected(means, luma, within)
         return self.size * means, (slopes - expected) * norm, target - self._made(means, slopes, seen, luma)
 
@@ -94,9 +94,8 @@ class Surface(nn.Module):
     def _between(self, x: Tensor) -> Tensor:
         """Numbers of patches (B,T,h,w), interpolated between their centres: (B,T,H,W)."""
         padded = F.pad(x, (1, 1, 1, 1), mode="replicate")
-        whole = F.conv_transpose2d(padded, self.ramp, stride=self.size, groups=x.shape[1])
         edge = self.size + self.size // 2
-        return whole[:, :, edge:-edge, edge:-edge]
+        return F.conv_transpose2d(padded, self.ramp, stride=self.size, padding=edge, groups=x.shape[1])
 
 
 class Quarters(nn.Module):
@@ -118,10 +117,14 @@ class Quarters(nn.Module):
 class Following(nn.Module):
     """A surface by patches, and quarters of them in what is left: 6 T coefficients for each patch of T planes."""
 
+    four: Tensor
+
     def __init__(self, patch: int, target: int, given: int) -> None:
         super().__init__()
         self.surface, self.quarters = Surface(patch, target, given), Quarters(patch // 2, target, given)
         self.planes, self.channels = target, 6 * target
+        one_each = torch.eye(4).view(4, 1, 2, 2).repeat(target, 1, 1, 1)  # a pixel unshuffle, as a convolution
+        self.register_buffer("four", one_each, persistent=False)
 
     def coefficients(self, target: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
         """Of the target's planes (B,T,H,W) less their base, (B,6T,H/patch,W/patch): means, slopes, quarters; and what
@@ -131,7 +134,8 @@ class Following(nn.Module):
         basis, blocks = self.quarters.basis(given), self.quarters.blocks
         quarters = blocks.sums(left * basis)
         left = left - blocks.spread(quarters) * basis
-        return torch.cat([means, slopes, F.pixel_unshuffle(quarters, 2)], 1), left
+        four = F.conv2d(quarters, self.four, stride=2, groups=self.planes)
+        return torch.cat([means, slopes, four], 1), left
 
     def forward(self, coefficients: Tensor, given: Tensor) -> Tensor:
         """What coefficients stand for, (B,T,H,W)."""
