@@ -34,7 +34,7 @@ from results_page import OURS, Data
 from results_plots import plot
 
 ROOT = Path(__file__).resolve().parent.parent
-CODECS = (OURS, "jpeg", "jpeg444", "jpeg2000", "webp", "avif", "jpegxl")
+CODECS = (OURS, "jpeg", "jpegopt", "jpeg444", "jpeg2000", "webp", "avif", "jpegxl")
 CASE_PICTURES = ("kodim15", "kodim19", "kodim23")  # a face, a building, birds before a blurred background
 TIMED_QUALITIES = (5.0, 12.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0)
 
