@@ -152,6 +152,13 @@ def test_the_data_are_the_rows_and_their_means(tmp_path: Path) -> None:
     assert data["errors"] == {"count": 1, "lines": ["c.png, jpeg, setting 50: too large for it"]}
 
 
+def test_a_size_that_no_setting_reaches_is_told_but_is_no_error(tmp_path: Path) -> None:
+    missed = row("b.png", error=results.unreached(900, 1.0, 1200))
+    _, data = read(report.write(write_folder(tmp_path, [row(psnr=30.0, bpp=1.0), missed])))
+    assert data["errors"]["count"] == 0
+    assert data["errors"]["lines"] == [f"b.png, jpeg, setting 50: {missed.error}"]
+
+
 def test_a_comparison_at_one_size_is_averaged_over_its_settings(tmp_path: Path) -> None:
     rows = [row(setting="50", psnr=30.0), row("b.png", setting="60", psnr=32.0)]
     _, data = read(

@@ -160,9 +160,10 @@ def _bd_rate(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _errors(rows: Sequence[Row]) -> dict[str, Any]:
+    """A line for each row without figures, and how many are more than a size that no setting reaches."""
     lines = [
         ", ".join(filter(None, (row.picture, row.codec, row.setting and f"setting {row.setting}"))) + f": {row.error}"
         for row in rows
         if row.error
     ]
-    return {"count": len(lines), "lines": lines}
+    return {"count": sum(bool(row.error) and not row.unreached for row in rows), "lines": lines}

@@ -60,8 +60,8 @@ function startScope() {
 }
 
 function startErrors() {
-  byId("errors-section").hidden = !data.errors.count;
-  byId("errors-title").textContent = count(data.errors.count, "error");
+  byId("errors-section").hidden = !data.errors.lines.length;
+  byId("errors-title").textContent = data.errors.count ? count(data.errors.count, "error") : "Not so small";
   byId("errors").append(...data.errors.lines.map((line) => make("li", {}, line)));
 }
 
