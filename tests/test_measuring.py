@@ -14,6 +14,7 @@ import pytest
 # A run with a codec whose program sleeps; each process and each program leaves a file named after its id.
 SCRIPT = """
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -41,6 +42,7 @@ class Sleepy:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background ignores it, and its children
     plan = evaluate.Plan((Path(sys.argv[2]),), (Sleepy(),), Path(sys.argv[1], "out"), jobs=int(sys.argv[3]))
     evaluate.run(plan)
 """
