@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import shutil
 from collections.abc import Iterator, Sequence
@@ -12,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from intaglio import measuring, metrics, record, results
+from intaglio import images, measuring, metrics, record, results
 from intaglio.codecs import Codec
 from intaglio.errors import ArgumentError, ImageError, IntaglioError
 from intaglio.results import Row
@@ -70,7 +69,7 @@ def at_size(
 
     picture: its name for the rows. scored: whether SSIMULACRA2 is measured; None: where its package is installed.
     """
-    scored = importlib.util.find_spec("ssimulacra2") is not None if scored is None else scored
+    scored = metrics.has_ssimulacra2() if scored is None else scored
     height, width = pixels.shape[:2]
     for codec in codecs:
         failed = Row(picture, width, height, codec.name)
@@ -92,10 +91,7 @@ def check_folder(folder: Path) -> None:
         made = results.read_summary(folder).get("kind") if (folder / results.SUMMARY).exists() else None
         if made != "compare":
             raise ArgumentError(f"{folder}: holds other results, which would be lost; name another folder")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ArgumentError(f"{folder}: cannot be made ({error.strerror or error}); name another folder") from None
+    images.make_folder(folder)
 
 
 def write(folder: Path, path: Path, pixels: np.ndarray, found: Sequence[Found], asked: Asked) -> None:

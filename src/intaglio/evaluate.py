@@ -9,13 +9,12 @@ Processes are started afresh ("spawn"): a script that calls `run` needs `if __na
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from intaglio import measuring, record, results
+from intaglio import images, measuring, metrics, record, results
 from intaglio.codecs import Codec, check_quality
 from intaglio.errors import ArgumentError
 from intaglio.measuring import How, Task, one_at_a_time, several_at_a_time
@@ -60,15 +59,11 @@ class Plan:
     @property
     def scored(self) -> bool:
         """Whether SSIMULACRA2 is measured."""
-        return _has_ssimulacra2() if self.ssimulacra2 is None else self.ssimulacra2
+        return metrics.has_ssimulacra2() if self.ssimulacra2 is None else self.ssimulacra2
 
     def settings(self, codec: Codec) -> tuple[float, ...]:
         """The settings of a codec in this evaluation."""
         return tuple(self.qualities.get(codec.name, codec.usual))
-
-
-def _has_ssimulacra2() -> bool:
-    return importlib.util.find_spec("ssimulacra2") is not None
 
 
 def find_pictures(paths: Iterable[Path]) -> tuple[Path, ...]:
@@ -162,12 +157,9 @@ def _check(plan: Plan) -> None:
             check_quality(codec.name, quality, codec.qualities)
     if plan.jobs < 1 or plan.repeats < 1 or (plan.jobs > 1 and plan.repeats > 1):
         raise ArgumentError("jobs and repeats must be 1 or more, and one of them 1: several jobs are never timed")
-    if plan.scored and not _has_ssimulacra2():
-        raise ArgumentError("SSIMULACRA2 needs the package ssimulacra2: pip install 'intaglio[evaluate]'")
-    try:
-        plan.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ArgumentError(f"{plan.out}: cannot be made ({error.strerror or error}); name another") from None
+    if plan.scored and not metrics.has_ssimulacra2():
+        raise ArgumentError(metrics.NO_SSIMULACRA2)
+    images.make_folder(plan.out)
 
 
 def _record(plan: Plan) -> record.Record:
