@@ -1,6 +1,6 @@
 """Every figure of docs/results.md: all codecs on Kodak and the validation set, a case study, published figures beside.
 
-    python benchmarks/results.py [--data ../shared/data] [--jobs 2] [--only measure|case|published|about|time|pages]
+    python benchmarks/results.py [--data ../shared/data] [--jobs 2] [--only measure|case|published|time|pages]
 
 Measured rows are kept in build/results, so that a run that was stopped goes on, and only what has changed is measured
 again. Rows, pictures and pages are written to docs, the figures of the README's Results to the README. Seconds (steps
@@ -34,7 +34,7 @@ from results_page import OURS, Data
 from results_plots import plot
 
 ROOT = Path(__file__).resolve().parent.parent
-CODECS = (OURS, "jpeg", "jpeg444", "jpeg2000", "webp", "avif", "jpegxl")
+CODECS = (OURS, "jpeg", "jpegopt", "jpeg444", "jpeg2000", "webp", "avif", "jpegxl")
 CASE_PICTURES = ("kodim15", "kodim19", "kodim23")  # a face, a building, birds before a blurred background
 TIMED_QUALITIES = (5.0, 12.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0)
 
@@ -60,6 +60,7 @@ def _measure(options: argparse.Namespace, codecs: tuple[Codec, ...]) -> None:
         scored = options.ssimulacra2 and name == "kodak"
         plan = evaluate.Plan(pictures, chosen, options.build / name, jobs=options.jobs, ssimulacra2=scored)
         results.write_rows(options.docs / "results" / f"{name}.csv", _evaluated(plan, name))
+    _about(options, codecs)
 
 
 def _case_study(options: argparse.Namespace, codecs: tuple[Codec, ...]) -> None:
@@ -162,7 +163,6 @@ STEPS: dict[str, Callable[[argparse.Namespace, tuple[Codec, ...]], None]] = {
     "measure": _measure,
     "case": _case_study,
     "published": _published,
-    "about": _about,
     "time": _whole_evaluation,
 }
 
@@ -190,6 +190,10 @@ def main() -> int:
         (options.docs / "results").mkdir(parents=True, exist_ok=True)
         for step in steps:
             step(options, codecs)
+    needed = ("kodak.csv", "settings.csv", "case.csv", "published.csv", "about.json")
+    if missing := [name for name in needed if not (options.docs / "results" / name).exists()]:
+        print(f"no pages yet, {', '.join(missing)} missing: run all steps once, without --only")
+        return 1
     text, reached = results_page.verdict(_write_pages(options))
     print(text)
     return 0 if reached else 1

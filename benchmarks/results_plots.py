@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from intaglio.results import Mean, PublishedPoint
 
-# Okabe and Ito's colours, which people who see fewer colours can tell apart; the codec of this project is black.
-_COLOURS = ("#000000", "#E69F00", "#A6761D", "#009E73", "#0072B2", "#D55E00", "#CC79A7")
+# Mostly Okabe and Ito's colours, which people who see fewer colours can tell apart; the codec of this project is black.
+COLOURS = ("#000000", "#E69F00", "#A6761D", "#009E73", "#0072B2", "#D55E00", "#CC79A7", "#882255")
 _PUBLISHED = ("#7F7F7F", "#56B4E9", "#B2ABD2", "#B3DE69")
 _MOST_BPP = 2.5
 _AXES = {"psnr": "PSNR over RGB (dB)", "ms_ssim_db": "MS-SSIM (dB)", "ssimulacra2": "SSIMULACRA2"}
@@ -27,7 +27,7 @@ def plot(
     figure = Figure(figsize=(8, 5.5), dpi=110)
     axes = figure.subplots()
     tops = []
-    for colour, (codec, label) in zip(_COLOURS, labels.items(), strict=False):
+    for colour, (codec, label) in zip(COLOURS, labels.items(), strict=False):
         points = [(mean.bpp, getattr(mean, metric)) for mean in means if mean.codec == codec]
         tops += [value for bpp, value in points if bpp <= _MOST_BPP]
         width = 2.6 if codec == "intaglio" else 1.3

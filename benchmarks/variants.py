@@ -30,6 +30,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "as by default": {},
     '`quantiser = "noise"`': {"quantiser": "noise"},
     '`quantiser = "straight-through"`': {"quantiser": "straight-through"},
+    '`quantiser = "universal"`': {"quantiser": "universal"},
     '`quantiser = "soft"`': {"quantiser": "soft"},
     "mixed, then the last phase": {"hard_from": 0.8},
     '`rate_term = "log2"`': {"rate_term": "log2"},

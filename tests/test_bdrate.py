@@ -46,6 +46,17 @@ def curve(rows: list[Row], metric: str = "psnr") -> Curve:
     return found
 
 
+def apart(spread: float) -> list[Row]:
+    """Two codecs whose mean curves share half a decibel; the second's pictures lie `spread` dB above and below it."""
+    return [
+        Row(name, 8, 8, codec, str(step), bpp=0.1 * 2**step, psnr=start + 2 * step + shift)
+        for codec, start in (("low", 28.0), ("high", 33.5))
+        for number, name in enumerate(NAMES)
+        for shift in [spread * (-1) ** number * (codec == "high")]
+        for step in range(4)
+    ]
+
+
 @pytest.mark.filterwarnings("ignore:Insufficient curve overlap")
 @pytest.mark.parametrize("method", ["pchip", "cubic"])
 def test_bd_rate_is_within_5_hundredths_of_the_bjontegaard_package(
@@ -148,6 +159,37 @@ def test_the_interval_resamples_pictures_in_pairs(rng: np.random.Generator, seed
     assert found.interval == pytest.approx(tuple(np.quantile(rates, [0.025, 0.975]))), f"seed {seed}"
     assert found.interval[0] < found.rate < found.interval[1], f"seed {seed}"
     assert bdrate.compare(a, b, Options(resamples=200, seed=7)) == found
+
+
+def test_resamples_that_share_no_quality_are_counted_and_never_make_the_interval_nan() -> None:
+    how = Options(min_overlap=0)
+    few, many = (bdrate.compare(*_low_and_high(apart(spread)), how) for spread in (0.9, 3.0))
+    assert 0 < few.left_out <= 50
+    assert few.interval
+    assert few.interval[0] <= few.rate <= few.interval[1]
+    assert few.notices[-1].endswith(
+        f"{few.left_out} of 1000 resamples share no quality; the interval is that of the others"
+    )
+    assert many.left_out > 50
+    assert many.interval is None
+    assert many.notices[-1].endswith("there is no interval")
+    cell = bdrate.matrix(apart(3.0), options=how).cell("low", "high")
+    assert math.isnan(cell.interval_low)
+    assert math.isfinite(cell.rate)
+
+
+def _low_and_high(rows: list[Row]) -> tuple[Curve, Curve]:
+    return curve([row for row in rows if row.codec == "low"]), curve([row for row in rows if row.codec == "high"])
+
+
+def test_points_nearer_than_a_millionth_in_quality_are_refused() -> None:
+    for gap, fine in ((0.9e-6, False), (1.1e-6, True)):
+        points = np.array([[0.1, 30], [0.2, 31], [0.3, 31 + gap], [0.4, 33]])
+        if fine:
+            assert math.isfinite(bdrate.bd_rate(points, points))
+        else:
+            with pytest.raises(ArgumentError, match="have the same quality"):
+                rdcurves.from_points(points)
 
 
 def test_single_pictures_have_the_bd_rate_of_their_own_curves(rng: np.random.Generator, seed: int) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from command_line import Run
 from intaglio import bdrate, cli_bdrate, metrics, rdcurves, results
-from test_bdrate import ANCHOR, NAMES, TEST, rows_of
+from test_bdrate import ANCHOR, NAMES, TEST, apart, rows_of
 
 PUBLISHED = "method,bpp,psnr_rgb_db,ms_ssim\n" + "".join(
     f"{name},{rate},{quality},{0.8 + 0.01 * number}\n"
@@ -84,6 +84,14 @@ def test_published_curves_are_read_and_said_to_be_means(run: Run, rows: Path, tm
     assert found.quality[0].tolist() == pytest.approx([metrics.ms_ssim_db(0.8 + 0.01 * n) for n in range(4)])
 
 
+def test_one_name_beside_a_file_of_two_columns_is_for_the_table(run: Run, rows: Path, tmp_path: Path) -> None:
+    plain = write(tmp_path / "a.csv", rdcurves.read(rows, "psnr", "webp").mean)
+    for files, said in (((rows, plain), f"{plain} against jpeg, psnr"), ((plain, rows), f"jpeg against {plain}, psnr")):
+        done = run("bdrate", *files, "-c", "jpeg")
+        assert done.code == 0, done.err
+        assert done.out.startswith(said)
+
+
 def test_one_codec_of_two_runs_is_told_apart_by_file(run: Run, rows: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.csv"
     results.write_rows(other, rows_of("webp", np.full(24, 0.5)))
@@ -128,12 +136,22 @@ def test_a_choice_that_is_not_there_is_refused(run: Run, rows: Path, tmp_path: P
     assert "choose one with --codec" in run("bdrate", rows, write(tmp_path / "a.csv", ANCHOR)).fault()
     assert "one curve; name a second" in run("bdrate", rows, "-c", "jpeg").fault()
     assert "one or two files" in run("bdrate", rows, rows, rows).fault()
-    assert "without a name" in run("bdrate", rows, tmp_path / "a.csv", "-c", "jpeg").fault()
+    assert "without a name" in run("bdrate", rows, tmp_path / "a.csv", "-c", "jpeg", "-c", "x").fault()
+    assert "without a name" in run("bdrate", tmp_path / "a.csv", tmp_path / "a.csv", "-c", "jpeg").fault()
     assert "it must be one of psnr" in run("bdrate", rows, "--metric", "vmaf").fault()
     assert "least overlap" in run("bdrate", rows, "--min-overlap", 2).fault()
     assert "ssimulacra2" in run("bdrate", rows, "--metric", "ssimulacra2").fault()
     results.write_rows(rows, rows_of("jpeg", np.ones(24)))
     assert "fewer than two codecs" in run("bdrate", rows).fault()
+
+
+def test_resamples_without_a_bd_rate_are_told(run: Run, tmp_path: Path) -> None:
+    for spread, said in ((0.9, " left out)"), (3.0, "no interval (")):
+        path = tmp_path / f"{spread}.csv"
+        results.write_rows(path, apart(spread))
+        done = run("bdrate", path, "-c", "low", "-c", "high", "--min-overlap", "0")
+        assert said in done.out.splitlines()[1], done
+        assert " of 1000 resamples share no quality; " in done.err
 
 
 def test_the_commands_default_and_help_are_the_librarys() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import pickle
 import sys
@@ -20,8 +21,16 @@ from intaglio.codecs import Codec, Intaglio
 from intaglio.compare import largest_within
 from intaglio.errors import ArgumentError, ImageError, ModelError
 from intaglio.metrics import psnr
+from intaglio.record import package_version
 
-PILLOW_FEATURES = {"jpeg": "jpg", "jpeg444": "jpg", "jpeg2000": "jpg_2000", "webp": "webp", "avif": "avif"}
+PILLOW_FEATURES = {
+    "jpeg": "jpg",
+    "jpegopt": "jpg",
+    "jpeg444": "jpg",
+    "jpeg2000": "jpg_2000",
+    "webp": "webp",
+    "avif": "avif",
+}
 NAMES = [*PILLOW_FEATURES, "jpegxl"]
 PROGRAMS = {"bpg", "hm", "vtm"}
 SMALL = Path(__file__).parent / "golden" / "v1" / "small.itgm"
@@ -59,13 +68,20 @@ def test_jpeg_is_what_pillow_writes_by_default(photo: np.ndarray) -> None:
     assert codecs.available().codecs["jpeg"].encode(photo, 37) == buffer.getvalue()
 
 
+def test_optimised_jpeg_is_the_same_picture_in_fewer_bytes(photo: np.ndarray) -> None:
+    found = codecs.available().codecs
+    plain, optimised = (found[name].encode(photo, 37) for name in ("jpeg", "jpegopt"))
+    assert len(optimised) < len(plain)
+    assert np.array_equal(found["jpegopt"].decode(optimised), found["jpeg"].decode(plain))
+
+
 def test_colour_codecs_but_jpeg_keep_full_chroma_resolution(codec: Codec) -> None:
     """One-pixel columns of two colours of equal luma survive, unless chroma was halved."""
     columns = np.zeros((64, 64, 3), np.uint8)
     columns[:, 0::2], columns[:, 1::2] = (200, 80, 80), (93, 130, 111)
     decoded = codec.decode(codec.encode(columns, codec.qualities[-1])).astype(int)
     contrast = (decoded[:, 0::2, 0] - decoded[:, 1::2, 0]).mean()
-    assert (contrast > 80) == (codec.name not in ("jpeg", "webp")), contrast
+    assert (contrast > 80) == (codec.name not in ("jpeg", "jpegopt", "webp")), contrast
 
 
 def test_codecs_give_back_nearly_the_picture(codec: Codec, photo: np.ndarray) -> None:
@@ -201,6 +217,20 @@ def test_intaglio_gives_the_bytes_of_the_package_and_the_picture_back(photo: np.
     assert (ours.qualities[0], ours.qualities[-1], len(ours.qualities)) == (1.0, 100.0, 199)
     assert len(ours.usual) >= 10
     assert read_model_file(str(SMALL)).model_id.hex() in ours.about
+
+
+def test_two_model_files_of_one_id_have_different_texts(tmp_path: Path) -> None:
+    """The id is that of the decoding half: another encoder makes other files."""
+    file = read_model_file(str(SMALL))
+    texts = []
+    for name, config in (("one", file.config), ("two", {**file.config, "remark": "another"})):
+        (tmp_path / name).mkdir()
+        path = tmp_path / name / "small.itgm"
+        path.write_bytes(modelfile.write(replace(file, config=config)))
+        texts.append(Intaglio(str(path)).about)
+        assert hashlib.sha256(path.read_bytes()).hexdigest()[:8] in texts[-1]
+        assert f"Intaglio {package_version('intaglio')}" in texts[-1]
+    assert texts[0] != texts[1]
 
 
 def test_a_model_of_one_quality_has_one_setting(tmp_path: Path, photo: np.ndarray) -> None:

@@ -172,6 +172,33 @@ def test_the_command_writes_rows_summary_report_and_the_pictures(run: Run, pictu
     assert run(*asked).code == 0  # its own folder is written again
 
 
+def test_a_second_comparison_keeps_nothing_of_the_first(run: Run, picture: Path, tmp_path: Path) -> None:
+    out, colour = tmp_path / "out", images.load(picture).pixels
+    for pixels in (colour, 255 - colour):
+        images.save(picture, pixels)
+        assert run("compare", str(picture), "--bpp", "2", "-c", "jpeg", "-o", str(out)).code == 0
+        assert np.array_equal(images.load(results.kept_path(out, picture.name)).pixels, pixels)
+    (row,) = results.read_rows(out / "rows.csv")
+    kept = sorted(path.name for path in (out / "kept" / picture.name).iterdir())
+    assert kept == [f"jpeg-{row.setting}.webp", "original.webp"]
+
+
+def test_kept_files_that_are_not_of_a_comparison_stay(run: Run, picture: Path, tmp_path: Path) -> None:
+    (tmp_path / "out" / "kept").mkdir(parents=True)
+    (tmp_path / "out" / "kept" / "letter.txt").write_text("dear")
+    assert run("compare", str(picture), "--bpp", "2", "-c", "jpeg", "-o", "out").code == 0
+    assert (tmp_path / "out" / "kept" / "letter.txt").exists()
+
+
+def test_a_size_that_a_codec_cannot_reach_is_no_error_in_the_count(run: Run, picture: Path, tmp_path: Path) -> None:
+    done = run("compare", str(picture), "--bytes", "400", "-c", "jpeg", "-c", "jpeg2000", "-o", "out")
+    assert done.code == 0
+    assert "closest to, and not above, 400 bytes" in " ".join(done.out.split())
+    errors = results.read_summary(tmp_path / "out")["errors"]
+    assert (errors["count"], errors["lines"]) == (0, [])
+    assert [line.split(":")[0] for line in errors["unreached"]] == ["picture.png jpeg"]
+
+
 def test_a_folder_with_an_evaluation_is_left_alone(run: Run, picture: Path, tmp_path: Path) -> None:
     results.write_rows(tmp_path / "rows.csv", [results.Row("a", codec="jpeg", setting="1", bpp=1.0)])
     done = run("compare", str(picture), "-c", "jpeg", "-o", str(tmp_path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -237,13 +238,21 @@ def test_folders_and_files_are_searched_for_pictures(folder: Path, tmp_path: Pat
     assert find_pictures([folder / "notes.txt"]) == (folder / "notes.txt",)  # named, so it counts as unreadable
     empty = tmp_path / "empty"
     empty.mkdir()
+    shutil.copy(folder / "a.png", tmp_path / "a.png")
+    named = Path(shutil.copy(folder / "a.png", tmp_path / "a\nb.png"))
     for wrong, said in (
         ([empty], "holds no pictures"),
         ([tmp_path / "none"], "no such file or folder"),
-        ([folder, folder / "a.png"], "have the same name"),
+        ([folder, tmp_path / "a.png"], "have the same name"),
+        ([named], "is not UTF-8 or has control characters"),
     ):
         with pytest.raises(ArgumentError, match=said):
             find_pictures(wrong)
+
+
+def test_a_picture_that_is_given_twice_is_taken_once(folder: Path) -> None:
+    again = folder / ".." / folder.name / "a.png"
+    assert find_pictures([folder / "b.png", folder, again]) == (folder / "b.png", folder / "a.png")
 
 
 def test_wrong_plans_are_refused_before_anything_is_written(plan: Plan, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import sys
 from dataclasses import replace
@@ -24,6 +25,7 @@ import numpy as np
 
 arguments = dict(word.split("=", 1) for word in sys.argv[2:])
 kind = np.dtype("<u2" if arguments["depth"] == "10" else "u1")
+open("rec.yuv", "w").close()
 if sys.argv[1] == "encode":
     samples = np.fromfile(arguments["in"], kind)
     assert samples.size == 3 * int(arguments["w"]) * int(arguments["h"]), "not 4:4:4 planes"
@@ -154,6 +156,42 @@ def test_failures_are_one_line_that_names_the_program(program: Program, photo: n
         program.decode(program.encode(photo, 5)[:60])
     with pytest.raises(ImageError, match="not the 3 x 256 x 257"):
         program.decode((256).to_bytes(2, "little") + (257).to_bytes(2, "little") + program.encode(photo, 5)[4:])
+
+
+def test_what_a_program_writes_besides_stays_out_of_the_users_folder(
+    program: Program, photo: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path / "mine")
+    program.decode(program.encode(photo, 5))
+    assert list((tmp_path / "mine").iterdir()) == []
+    for each in externals.PROGRAMS:
+        if each.depth:  # the reference encoders write their own picture, too
+            place = each.encoder.index("-o")
+            assert each.encoder[place + 1] == "{decoded}"
+
+
+def test_a_program_that_hangs_is_stopped_and_told(
+    program: Program, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(externals, "TIME_LIMIT_S", 0.1)
+    hangs = replace(program, encoder=(sys.executable, "-c", "import time; time.sleep(60)"))
+    with pytest.raises(ImageError, match=r"did not end in 0\.1 seconds and was stopped"):
+        hangs.encode(photo, 5)
+
+
+def test_another_build_or_configuration_has_another_text(program: Program, tmp_path: Path) -> None:
+    def about(build: bytes, config: bytes) -> str:
+        folder = tmp_path / build.decode() / config.decode()
+        folder.mkdir(parents=True)
+        for name, data in (("enc", build), ("dec", b"decoder"), ("intra.cfg", config)):
+            (folder / name).write_bytes(data)
+        paths = [str(folder / name) for name in ("enc", "dec", "intra.cfg")]
+        return replace(program, encoder=(paths[0],), decoder=(paths[1],), config=paths[2]).about
+
+    texts = [about(b"1", b"a"), about(b"2", b"a"), about(b"1", b"b")]
+    assert len(set(texts)) == 3
+    assert f"enc {hashlib.sha256(b'1').hexdigest()[:8]}, dec " in texts[0]
 
 
 def _executable(path: Path) -> None:

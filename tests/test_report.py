@@ -152,6 +152,13 @@ def test_the_data_are_the_rows_and_their_means(tmp_path: Path) -> None:
     assert data["errors"] == {"count": 1, "lines": ["c.png, jpeg, setting 50: too large for it"]}
 
 
+def test_a_size_that_no_setting_reaches_is_told_but_is_no_error(tmp_path: Path) -> None:
+    missed = row("b.png", error=results.unreached(900, 1.0, 1200))
+    _, data = read(report.write(write_folder(tmp_path, [row(psnr=30.0, bpp=1.0), missed])))
+    assert data["errors"]["count"] == 0
+    assert data["errors"]["lines"] == [f"b.png, jpeg, setting 50: {missed.error}"]
+
+
 def test_a_comparison_at_one_size_is_averaged_over_its_settings(tmp_path: Path) -> None:
     rows = [row(setting="50", psnr=30.0), row("b.png", setting="60", psnr=32.0)]
     _, data = read(
@@ -241,7 +248,7 @@ def test_a_name_that_leads_out_of_the_folder_is_not_followed(tmp_path: Path, pho
     [
         ("picture,codec,setting\na.png,jpeg,50\n", "column bpp is missing"),
         ("picture,codec,setting,bpp\n", "holds no rows"),
-        ("", "missing"),
+        ("", "is empty"),
         ("picture,codec,setting,bpp\na.png,jpeg,50,many\n", "'many'"),
     ],
 )
@@ -271,6 +278,42 @@ def test_a_damaged_file_is_named(tmp_path: Path, photo: np.ndarray, kind: str) -
     broken.write_bytes(b"not this")
     with pytest.raises(IntaglioError, match=re.escape(str(broken))):
         report.write(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("published", {"x": [3]}),
+        ("published", {"x": [{"bpp": [1]}]}),
+        ("published", [3]),
+        ("published", {"x": None}),
+        ("codecs", {"jpeg": 3}),
+        ("codecs", {"jpeg": {"label": []}}),
+        ("codecs", 3),
+        ("pictures", 3),
+        ("pictures", [3]),
+        ("environment", "two cores"),
+        ("target", 11019),
+        ("bd_rate", 3),
+        ("bd_rate", {"psnr": 3}),
+        ("bd_rate", {"cells": 3, "codecs": []}),
+        ("bd_rate", {"psnr": {"cells": [{"anchor": 1}], "codecs": ["jpeg"]}}),
+        ("bd_rate", {"psnr": {"cells": [], "codecs": [1]}}),
+    ],
+)
+def test_a_damaged_part_of_the_summary_is_one_clear_error(tmp_path: Path, name: str, value: Any) -> None:
+    folder = write_folder(tmp_path, [row()], {name: value})
+    with pytest.raises(ArgumentError) as caught:
+        report.write(folder)
+    assert str(caught.value) == f"{folder / results.SUMMARY}: {name} is damaged; run the evaluation again"
+    assert not (folder / results.REPORT).exists()
+
+
+def test_what_a_summary_lacks_or_has_more_does_no_harm(tmp_path: Path) -> None:
+    lacking = {"published": None, "codecs": {"jpeg": {}}, "bd_rate": {"psnr": {"cells": []}}, "target": None}
+    more = {"something": 3, "pictures": [{"more": 3}], "environment": {"machine": None}}
+    _, data = read(report.write(write_folder(tmp_path, [row()], lacking | more)))
+    assert (data["published"], data["bd_rate"], data["codecs"][0]["label"]) == ({}, {}, "JPEG 4:2:0")
 
 
 def test_rows_that_all_failed_still_make_a_page(tmp_path: Path) -> None:

@@ -35,8 +35,22 @@ def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
 
 
 def test_what_is_not_measured_is_empty_and_a_row_is_one_line() -> None:
-    text = results.to_csv([Row("a\nb", error="one\r\ntwo")], heading=False)
+    text = results.to_csv([Row("a b", error="one\r\ntwo")], heading=False)
     assert text == "a b,0,0,,,0,,,,,,,,,,,one two\n"
+
+
+def test_spaces_in_names_come_back_as_they_were(tmp_path: Path) -> None:
+    names = ["a  b.png", " c.png", "d .png ", "e\u202f\u00a0.png"]
+    results.write_rows(tmp_path / "rows.csv", [Row(name) for name in names])
+    assert [row.picture for row in results.read_rows(tmp_path / "rows.csv")] == names
+
+
+@pytest.mark.parametrize("name", ["a\nb.png", "a\tb.png", "a\udcff.png", "a\u2028b.png", "\x7f.png"])
+def test_names_that_no_line_of_utf8_can_hold_are_refused_in_one_line(name: str) -> None:
+    with pytest.raises(ArgumentError, match="the name is not UTF-8 or has control characters") as caught:
+        results.check_name(Path("some\udcfe\nfolder") / name)
+    assert len(str(caught.value).splitlines()) == 1
+    str(caught.value).encode()
 
 
 def test_an_unfinished_line_is_cut(tmp_path: Path) -> None:
@@ -56,7 +70,9 @@ def test_an_unfinished_line_is_cut(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "the column picture is missing"),
+        ("", "is empty"),
+        ("picture,wid", "its heading is cut short, and no rows follow"),
+        ("picture,wid\n", "the column codec is missing"),
         ("picture,codec,setting\n", "the column bpp is missing"),
         ("picture,codec,setting,bpp\na,jpeg,1\n", r"rows\.csv line 2: 3 fields under 4 columns"),
         ("picture,codec,setting,bpp\na,jpeg,1,x\n", r"rows\.csv line 2: bpp is 'x', which is no number"),

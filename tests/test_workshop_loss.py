@@ -15,7 +15,7 @@ from intaglio import metrics
 from intaglio.quality import rate_to_lmbda
 from intaglio.traversal import Layout, latents
 from intaglio.workshop import models
-from intaglio.workshop.coders import QUANTISERS, Hard, Mixed, Noise, Round, Rows, Soft, closed_bits
+from intaglio.workshop.coders import QUANTISERS, Dither, Hard, Mixed, Noise, Round, Rows, Soft, closed_bits
 from intaglio.workshop.config import CHOICES, TrainConfig
 from intaglio.workshop.loss import Criterion, RateDistortion, ms_ssim, rate_distortion
 from intaglio.workshop.objective import Objective
@@ -144,7 +144,12 @@ def test_each_quantiser_charges_and_hands_on_what_its_table_says(name: str) -> N
         assert torch.equal(charged, rounded)
     if kind in (Mixed, Hard, Round):
         assert torch.allclose(handed, rounded, atol=1e-5)
-    if kind is Noise:
+    if kind is Dither:
+        assert float(noise.abs().max()) <= 0.5 + 1e-5
+        steps = charged - charged.reshape(-1)[0]
+        assert torch.allclose(steps, torch.round(steps), atol=1e-4)  # one grid for all
+        assert float((charged - rounded).abs().max()) > 1e-3
+    if kind in (Noise, Dither):
         assert torch.allclose(handed, charged, atol=1e-5)
     if isinstance(coder, Soft):
         assert torch.allclose(handed, soft_round_mean(charged, 4.0), atol=1e-5)

@@ -25,6 +25,7 @@ Floats = NDArray[np.float64]
 MIN_OVERLAP = 0.5
 MIN_PICTURES = 5  # for an interval: resamples of fewer say little
 _LEVEL = 0.95
+_MOST_UNDEFINED = 0.05  # of resamples without a BD-rate: above it there is no interval
 _NO_GAP = 1e-9  # points of a resample this close in quality count as this far apart, which adds nothing to the area
 
 
@@ -58,9 +59,10 @@ class Comparison:
     """What `test` needs more than `anchor` at the same quality.
 
     rate: BD-rate in percent, negative where bits are saved. interval: where it lies with 95 % confidence when the
-    pictures are taken for a sample of all pictures; None without enough of them. quality: BD-PSNR, the gain at the
-    same rate, in units of the metric. cubic: the BD-rate by the classical cubic. low, high: the qualities that both
-    curves reach, and what part of each curve's range that is.
+    pictures are taken for a sample of all pictures; None without enough of them, or where more than 5 % of the
+    resamples have no BD-rate. left_out: how many have none, because their curves share no quality. quality: BD-PSNR,
+    the gain at the same rate, in units of the metric. cubic: the BD-rate by the classical cubic. low, high: the
+    qualities that both curves reach, and what part of each curve's range that is.
     """
 
     anchor: str
@@ -68,6 +70,7 @@ class Comparison:
     metric: str
     rate: float
     interval: tuple[float, float] | None
+    left_out: int
     quality: float
     cubic: float
     low: float
@@ -144,8 +147,9 @@ def compare(anchor: Curve, test: Curve, options: Options | None = None) -> Compa
     """The comparison of two curves, over the pictures that both have.
 
     The interval is the 2.5th to 97.5th percentile of the BD-rates of resamples: pictures are drawn with replacement,
-    the same ones for both codecs (Efron, 1979). Curves that are means already give no interval and no BD-rates by
-    picture. Raises ArgumentError when the metrics differ, no picture is common, or the overlap is too small.
+    the same ones for both codecs (Efron, 1979). Resamples without a BD-rate are left out, and a notice says so. Curves
+    that are means already give no interval and no BD-rates by picture. Raises ArgumentError when the metrics differ,
+    no picture is common, or the overlap is too small.
     """
     how = options or Options()
     if anchor.metric != test.metric:
@@ -156,13 +160,19 @@ def compare(anchor: Curve, test: Curve, options: Options | None = None) -> Compa
     gap = _rate_gap(a, b)
     low, high = float(gap.low[0]), float(gap.high[0])
     _check_overlap(anchor, test, how)
-    enough = pictures >= MIN_PICTURES and how.resamples > 0
+    interval, left_out = None, 0
+    if pictures >= MIN_PICTURES and how.resamples > 0:
+        interval, left_out = _interval(anchor, test, how)
+    if left_out:
+        told = f"{test.name} against {anchor.name}: {left_out} of {how.resamples} resamples share no quality"
+        notices += (f"{told}; {'the interval is that of the others' if interval else 'there is no interval'}",)
     return Comparison(
         anchor=anchor.name,
         test=test.name,
         metric=anchor.metric,
         rate=float(_percent(gap.mean)[0]),
-        interval=_interval(anchor, test, how) if enough else None,
+        interval=interval,
+        left_out=left_out,
         quality=float(_gap(np.log(a.rate), a.quality, np.log(b.rate), b.quality).mean[0]),
         cubic=_cubic(a, b, low, high),
         low=low,
@@ -248,12 +258,17 @@ def _mean(curve: Curve, weights: Floats | None = None) -> _Lines:
     return _Lines(weights @ curve.rate, weights @ curve.quality)
 
 
-def _interval(anchor: Curve, test: Curve, how: Options) -> tuple[float, float]:
+def _interval(anchor: Curve, test: Curve, how: Options) -> tuple[tuple[float, float] | None, int]:
+    """The interval, or None where too many resamples have no BD-rate, and how many have none."""
     count = len(anchor.pictures)
     draws = np.random.default_rng(how.seed).multinomial(count, [1 / count] * count, how.resamples)
     rates = _percent(_rate_gap(_mean(anchor, draws / count), _mean(test, draws / count)).mean)
-    low, high = np.quantile(rates, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
-    return float(low), float(high)
+    defined = rates[np.isfinite(rates)]
+    left_out = len(rates) - len(defined)
+    if left_out > _MOST_UNDEFINED * len(rates):
+        return None, left_out
+    low, high = np.quantile(defined, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
+    return (float(low), float(high)), left_out
 
 
 def _per_picture(anchor: Curve, test: Curve, how: Options) -> PerPicture:

@@ -61,6 +61,10 @@ def _curves(question: Question) -> tuple[rdcurves.Curve, rdcurves.Curve]:
     """The anchor and the test; where both have one name, they carry the file's too."""
     paths = [_rows(question.files[0]), _rows(question.files[-1])]
     chosen = [question.names[0], question.names[-1]] if question.names else [None, None]
+    if len(question.names) == 1:
+        named = [rdcurves.has_names(path) for path in paths]
+        # beside one curve without a name, the name is for the table
+        chosen = [name if has or not any(named) else None for name, has in zip(chosen, named, strict=True)]
     anchor, test = (rdcurves.read(path, question.metric, name) for path, name in zip(paths, chosen, strict=True))
     if anchor.name == test.name and paths[0] != paths[1]:
         anchor = replace(anchor, name=f"{anchor.name} of {paths[0]}")
@@ -73,9 +77,12 @@ def _lines(found: bdrate.Comparison, options: bdrate.Options, pictures: bool) ->
     count = f"mean of {found.pictures} pictures" if found.pictures else "mean curves"
     lines = [f"{found.test} against {found.anchor}, {found.metric}, {count}"]
     interval = f"no interval ({bdrate.MIN_PICTURES} pictures or more are needed)"
+    if found.left_out:
+        interval = f"no interval ({found.left_out} of {options.resamples} resamples have no BD-rate)"
     if found.interval:
         low, high = found.interval
         drawn = f"{options.resamples} resamples of the pictures, seed {options.seed}"
+        drawn += f", {found.left_out} left out" if found.left_out else ""
         interval = f"95 % interval {low:+.2f} to {high:+.2f} % ({drawn})"
     lines.append(f"BD-rate {found.rate:+.2f} %, {interval}")
     lines.append(f"at the same rate {found.quality:+.3f} {unit}; BD-rate by the classical cubic {found.cubic:+.2f} %")

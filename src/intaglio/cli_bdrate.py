@@ -11,7 +11,10 @@ _FILES_HELP = (
     "The anchor, then the test: rows.csv of `intaglio evaluate` or its folder, published curves, or two columns, bpp "
     "and quality. One file alone: every codec in it against every other, or the two that --codec names."
 )
-_CODEC_HELP = "Codec or published method, where a file has several; twice: the anchor's, then the test's."
+_CODEC_HELP = (
+    "Codec or published method, where a file has several; twice: the anchor's, then the test's. Beside a file of two "
+    "columns one is enough."
+)
 _OVERLAP_HELP = "Least part of the narrower curve's range of quality that both must have."
 
 

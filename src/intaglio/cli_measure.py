@@ -123,12 +123,13 @@ def evaluate(asked: Evaluate) -> None:
 
 
 def compare(asked: Compare) -> None:
-    """Runs a comparison, prints it, writes it where asked. Exits with 1 if a codec failed."""
+    """Runs a comparison, prints it, writes it where asked. Exits with 1 if no codec has a picture at that size."""
     from intaglio import compare as work
     from intaglio import images, results
     from intaglio.codecs import choose
 
     if asked.out is not None:
+        results.check_name(asked.picture)
         work.check_folder(asked.out)
     chosen = choose(asked.codec or (), asked.model or (), asked.threads)
     for name, reason in chosen.missing.items():
@@ -153,7 +154,7 @@ def compare(asked: Compare) -> None:
         rows = [results.plain(asdict(each.row)) for each in found]
         typer.echo(json.dumps({"picture": str(asked.picture), "bytes": nbytes, "rows": rows}))
     else:
-        _console().print(_comparison_table(f"{asked.picture}, at most {nbytes:,} bytes", found))
+        _console().print(_comparison_table(f"{asked.picture}: closest to, and not above, {nbytes:,} bytes", found))
         for each in found:
             if each.row.error:
                 typer.echo(f"{each.codec.label}: {each.row.error}")

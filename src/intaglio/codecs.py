@@ -22,7 +22,7 @@ from intaglio import bundle, codec, externals, latents
 from intaglio.errors import ArgumentError, ImageError, IntaglioError
 from intaglio.images import from_image, load
 from intaglio.quality import RATES, rate_to_quality
-from intaglio.record import package_version
+from intaglio.record import digest, package_version
 
 JPEG2000_STEPS = 1000
 _JPEG2000_MAX_RATIO, _JPEG2000_MIN_RATIO = 1000.0, 1.5
@@ -202,10 +202,13 @@ class Intaglio:
 
     @property
     def about(self) -> str:
-        """The model's name and id, ONNX Runtime's version, and the threads."""
+        """Intaglio's version; the model's name, its id, which is that of the decoding half, and what the digest of its
+        whole file begins with; ONNX Runtime's version, and the threads.
+        """
         model = _model(self.model, self.threads)
-        runtime = f"ONNX Runtime {package_version('onnxruntime')}"
-        return f"model {model.name} {model.model_id.hex()}, {runtime}; threads: {model.threads}"
+        versions = f"Intaglio {package_version('intaglio')}, ONNX Runtime {package_version('onnxruntime')}"
+        file = _model_digest(self.model)
+        return f"model {model.name} {model.model_id.hex()} (file {file}), {versions}; threads: {model.threads}"
 
     @property
     def qualities(self) -> Sequence[float]:
@@ -238,6 +241,12 @@ def _model(name: str, threads: int) -> bundle.Model:
     return bundle.load_model(name, threads)
 
 
+@functools.cache
+def _model_digest(name: str) -> str:
+    """What the SHA-256 of a model's file begins with."""
+    return digest(bundle.shipped_models().get(name) or Path(name))[:8]
+
+
 def jpeg2000_ratio(quality: int) -> float:
     """Compression ratio of JPEG 2000 at step 1..1000, falling evenly in logarithm from 1000 to 1.5."""
     part = (quality - 1) / (JPEG2000_STEPS - 1)
@@ -246,6 +255,10 @@ def jpeg2000_ratio(quality: int) -> float:
 
 def _jpeg_options(quality: int, _grey: bool) -> Mapping[str, Any]:
     return {"quality": quality}
+
+
+def _jpegopt_options(quality: int, _grey: bool) -> Mapping[str, Any]:
+    return {"quality": quality, "optimize": True}
 
 
 def _jpeg444_options(quality: int, _grey: bool) -> Mapping[str, Any]:
@@ -272,6 +285,9 @@ _WEBP_USUAL = (0, 2, 5, 10, 18, 30, 45, 60, 75, 83, 89, 93)
 _AVIF_USUAL = (1, 5, 10, 18, 26, 34, 42, 50, 60, 70, 80, 88)
 _CODECS: tuple[Codec, ...] = (
     PillowCodec("jpeg", "JPEG 4:2:0", "JPEG", "libjpeg_turbo", range(1, 101), _JPEG_USUAL, _jpeg_options),
+    PillowCodec(
+        "jpegopt", "JPEG 4:2:0 optimised", "JPEG", "libjpeg_turbo", range(1, 101), _JPEG_USUAL, _jpegopt_options
+    ),
     PillowCodec("jpeg444", "JPEG 4:4:4", "JPEG", "libjpeg_turbo", range(1, 101), _JPEG_USUAL, _jpeg444_options),
     PillowCodec(
         "jpeg2000",
@@ -291,9 +307,9 @@ _CODECS: tuple[Codec, ...] = (
 def available() -> Available:
     """The peers that are installed, those of a Python package each tried once on a small picture.
 
-    jpeg (4:2:0, Pillow's default), jpeg444 (4:4:4, optimised), jpeg2000 (irreversible, colour
-    transform, steps of compression ratio), webp (method 6), avif (speed 6, 4:4:4, one thread), jpegxl (effort 7), and
-    the programs of `intaglio.externals`.
+    jpeg (4:2:0, Pillow's default), jpegopt (the same with optimised Huffman tables), jpeg444 (4:4:4, optimised),
+    jpeg2000 (irreversible, colour transform, steps of compression ratio), webp (method 6), avif (speed 6, 4:4:4, one
+    thread), jpegxl (effort 7), and the programs of `intaglio.externals`.
     """
     reasons = {each.name: _reason(each) for each in _CODECS}
     found: dict[str, Codec] = {each.name: each for each in _CODECS if not reasons[each.name]}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import math
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from intaglio import measuring, metrics, record, results
+from intaglio import images, measuring, metrics, record, results
 from intaglio.codecs import Codec
 from intaglio.errors import ArgumentError, ImageError, IntaglioError
 from intaglio.results import Row
@@ -70,15 +69,14 @@ def at_size(
 
     picture: its name for the rows. scored: whether SSIMULACRA2 is measured; None: where its package is installed.
     """
-    scored = importlib.util.find_spec("ssimulacra2") is not None if scored is None else scored
+    scored = metrics.has_ssimulacra2() if scored is None else scored
     height, width = pixels.shape[:2]
     for codec in codecs:
         failed = Row(picture, width, height, codec.name)
         try:
             match = largest_within(codec, pixels, nbytes)
             if len(match.data) > nbytes:
-                smallest = f"its smallest file, at {match.quality:g}, has {len(match.data)}"
-                raise ImageError(f"cannot reach {nbytes} bytes: {smallest}")
+                raise ImageError(results.unreached(nbytes, match.quality, len(match.data)))
             coded = measuring.code(codec, pixels, match.quality, 2 if codec.in_process else 1)
             row = measuring.row_of(picture, pixels, codec, match.quality, coded, scored)
             # one process has the memory of all codecs
@@ -93,18 +91,24 @@ def check_folder(folder: Path) -> None:
         made = results.read_summary(folder).get("kind") if (folder / results.SUMMARY).exists() else None
         if made != "compare":
             raise ArgumentError(f"{folder}: holds other results, which would be lost; name another folder")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ArgumentError(f"{folder}: cannot be made ({error.strerror or error}); name another folder") from None
+    images.make_folder(folder)
 
 
 def write(folder: Path, path: Path, pixels: np.ndarray, found: Sequence[Found], asked: Asked) -> None:
-    """Writes rows.csv, summary.json and kept/ into a folder that `check_folder` has passed: all but the report.
+    """Writes rows.csv, summary.json and kept/ into a folder that `check_folder` has passed: all but the report. What
+    an earlier comparison kept there is removed.
 
-    path: the picture's file; pixels: uint8 (H,W,3). Raises ArgumentError if something cannot be written.
+    path: the picture's file; pixels: uint8 (H,W,3). Raises ArgumentError if something cannot be written, or another
+    run writes into the folder.
     """
+    with record.locked(folder):
+        _write(folder, path, pixels, found, asked)
+
+
+def _write(folder: Path, path: Path, pixels: np.ndarray, found: Sequence[Found], asked: Asked) -> None:
     rows = [each.row for each in found]
+    if (folder / results.ROWS).exists():  # else kept/ is not ours
+        shutil.rmtree(folder / results.KEPT, ignore_errors=True)
     results.write_rows(folder / results.ROWS, rows)
     for each in found:
         if each.decoded is not None:
@@ -116,16 +120,17 @@ def write(folder: Path, path: Path, pixels: np.ndarray, found: Sequence[Found], 
         command=asked.command,
         conditions={"threads": asked.threads, "repeats": 1, "timed": True},
         codecs={each.codec.name: {"label": each.codec.label, "about": each.codec.about} for each in found},
-        digests={path.name: hashlib.sha256(path.read_bytes()).hexdigest()},
+        digests={path.name: record.digest(path)},
         more={"jobs": 1, "timing": _TIMING, "memory": _MEMORY, "target": target},
     )
     record.write(folder, about, rows)
 
 
 def closest_to_bytes(codec: Codec, pixels: np.ndarray, nbytes: int) -> Match:
-    """The setting whose file is closest to `nbytes`, by absolute difference; of two, the smaller file.
+    """The setting whose file is closest to `nbytes`, by absolute difference, of those tried; of two, the smaller file.
 
-    Raises what `encode` raises.
+    Tried are the steps of a bisection and their neighbours: enough where sizes rise but for small dents. Raises what
+    `encode` raises.
     """
     files = _files_around(codec, pixels, nbytes)
     best = min(files, key=lambda index: (abs(len(files[index]) - nbytes), len(files[index]), index))
@@ -133,8 +138,11 @@ def closest_to_bytes(codec: Codec, pixels: np.ndarray, nbytes: int) -> Match:
 
 
 def largest_within(codec: Codec, pixels: np.ndarray, nbytes: int) -> Match:
-    """The setting whose file is closest to `nbytes` and not above; of equal files the last; if all are larger, the
-    smallest. Raises what `encode` raises.
+    """The setting whose file is closest to `nbytes` and not above, of those tried; of equal files the last; if all are
+    larger, the smallest.
+
+    Tried are the steps of a bisection and their neighbours: enough where sizes rise but for small dents. A codec whose
+    sizes go far up and down may have a closer one elsewhere. Raises what `encode` raises.
     """
     files = _files_around(codec, pixels, nbytes)
     fitting = [index for index, data in files.items() if len(data) <= nbytes]

@@ -182,10 +182,7 @@ def run(paths: list[Path], quality: float, out: Path, console: Console) -> None:
     Raises the errors of `intaglio.encode`, and ArgumentError without a picture or a usable `out`.
     """
     pictures = _pictures(paths)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ArgumentError(f"{out}: the folder cannot be made ({error.strerror}); name another") from error
+    images.make_folder(out)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("loading the model", total=len(pictures) * (len(PEERS) + 1))

@@ -9,14 +9,12 @@ Processes are started afresh ("spawn"): a script that calls `run` needs `if __na
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from intaglio import record, results
+from intaglio import images, measuring, metrics, record, results
 from intaglio.codecs import Codec, check_quality
 from intaglio.errors import ArgumentError
 from intaglio.measuring import How, Task, one_at_a_time, several_at_a_time
@@ -61,21 +59,18 @@ class Plan:
     @property
     def scored(self) -> bool:
         """Whether SSIMULACRA2 is measured."""
-        return _has_ssimulacra2() if self.ssimulacra2 is None else self.ssimulacra2
+        return metrics.has_ssimulacra2() if self.ssimulacra2 is None else self.ssimulacra2
 
     def settings(self, codec: Codec) -> tuple[float, ...]:
         """The settings of a codec in this evaluation."""
         return tuple(self.qualities.get(codec.name, codec.usual))
 
 
-def _has_ssimulacra2() -> bool:
-    return importlib.util.find_spec("ssimulacra2") is not None
-
-
 def find_pictures(paths: Iterable[Path]) -> tuple[Path, ...]:
-    """The picture files of folders, by name, and the files that are named themselves.
+    """The picture files of folders, by name, and the files that are named themselves; each file once.
 
-    Raises ArgumentError for a path that does not exist, a folder without pictures, and two pictures of one name.
+    Raises ArgumentError for a path that does not exist, a folder without pictures, two pictures of one name, and a
+    name that is not UTF-8 or has control characters.
     """
     found: list[Path] = []
     for path in paths:
@@ -90,10 +85,11 @@ def find_pictures(paths: Iterable[Path]) -> tuple[Path, ...]:
             raise ArgumentError(f"{path}: there is no such file or folder")
     by_name: dict[str, Path] = {}
     for path in found:
-        if path.name in by_name:
-            raise ArgumentError(f"{by_name[path.name]} and {path} have the same name; rename one")
-        by_name[path.name] = path
-    return tuple(found)
+        results.check_name(path)
+        first = by_name.setdefault(path.name, path)
+        if first.resolve() != path.resolve():
+            raise ArgumentError(f"{first} and {path} have the same name; rename one")
+    return tuple(by_name.values())
 
 
 def run(plan: Plan, progress: Progress | None = None, tell: Tell | None = None) -> list[Row]:
@@ -101,34 +97,43 @@ def run(plan: Plan, progress: Progress | None = None, tell: Tell | None = None) 
 
     A row is written as soon as it is there, so a run that was stopped goes on where it was; rows with an error are
     tried again, and so are those of a codec or a picture that has changed since. Raises ArgumentError for a wrong plan,
-    a folder that was filled under other conditions or cannot be written, ImageError if a process breaks.
+    a folder that was filled under other conditions, cannot be written or is being filled by another run, ImageError if
+    a process breaks.
     """
     _check(plan)
     said = _Once(tell)
-    about = _record(plan)
-    rows = _resumed(plan, about, said)
-    record.write(plan.out, about, rows, finished=False)
-    todo = [Task(codec, path, _missing(plan, codec, path, rows)) for codec in plan.codecs for path in plan.pictures]
+    with record.locked(plan.out):
+        about = _record(plan)
+        rows = _resumed(plan, about, said)
+        record.write(plan.out, about, rows, finished=False)
+        rows = _ordered([*rows, *_measured(plan, rows, progress or (lambda done, total, text: None), said)], plan)
+        results.write_rows(plan.out / ROWS, rows)
+        record.write(plan.out, about, rows)
+    return rows
+
+
+def _measured(plan: Plan, rows: Iterable[Row], report: Progress, tell: Tell) -> list[Row]:
+    """What the plan has besides `rows`, added to the folder's file as it gets done."""
+    keys = {row.key for row in rows}
+    todo = [Task(codec, path, _missing(plan, codec, path, keys)) for codec in plan.codecs for path in plan.pictures]
     todo = [task for task in todo if task.settings]
-    total, count = sum(len(task.settings) for task in todo), 0
-    report = progress or (lambda done, total, text: None)
+    total, count, found = sum(len(task.settings) for task in todo), 0, list[Row]()
     report(count, total, "")
     how = How(plan.repeats, plan.scored, plan.out if plan.keep else None)
-    for done in one_at_a_time(todo, how) if plan.jobs == 1 else several_at_a_time(todo, how, plan.jobs):
-        count += done.count
-        for notice in done.notices:
-            said(f"{done.task.path}: {notice}")
-        for row in done.rows:
-            if row.error:
-                where = f" with {row.codec} at {row.setting}" if row.codec else ""
-                said(f"{done.task.path}{where}: {row.error}")
-        results.append_rows(plan.out / ROWS, done.rows)
-        rows += done.rows
-        report(count, total, f"{done.task.codec.name} {done.task.path.name}")
-    rows = _ordered(rows, plan)
-    results.write_rows(plan.out / ROWS, rows)
-    record.write(plan.out, about, rows)
-    return rows
+    # closed at once if this is left early: its processes must not work on
+    with closing(one_at_a_time(todo, how) if plan.jobs == 1 else several_at_a_time(todo, how, plan.jobs)) as work:
+        for done in work:
+            count += done.count
+            for notice in done.notices:
+                tell(f"{done.task.path}: {notice}")
+            for row in done.rows:
+                if row.error:
+                    where = f" with {row.codec} at {row.setting}" if row.codec else ""
+                    tell(f"{done.task.path}{where}: {row.error}")
+            results.append_rows(plan.out / ROWS, done.rows)
+            found += done.rows
+            report(count, total, f"{done.task.codec.name} {done.task.path.name}")
+    return found
 
 
 class _Once:
@@ -152,12 +157,9 @@ def _check(plan: Plan) -> None:
             check_quality(codec.name, quality, codec.qualities)
     if plan.jobs < 1 or plan.repeats < 1 or (plan.jobs > 1 and plan.repeats > 1):
         raise ArgumentError("jobs and repeats must be 1 or more, and one of them 1: several jobs are never timed")
-    if plan.scored and not _has_ssimulacra2():
-        raise ArgumentError("SSIMULACRA2 needs the package ssimulacra2: pip install 'intaglio[evaluate]'")
-    try:
-        plan.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ArgumentError(f"{plan.out}: cannot be made ({error.strerror or error}); name another") from None
+    if plan.scored and not metrics.has_ssimulacra2():
+        raise ArgumentError(metrics.NO_SSIMULACRA2)
+    images.make_folder(plan.out)
 
 
 def _record(plan: Plan) -> record.Record:
@@ -170,9 +172,10 @@ def _record(plan: Plan) -> record.Record:
             "repeats": plan.repeats,
             "timed": timed,
             "ssimulacra2": plan.scored,
+            **({"processor": record.environment()["processor"]} if timed else {}),
         },
         codecs={codec.name: {"label": codec.label, "about": codec.about} for codec in plan.codecs},
-        digests={path.name: _digest(path) for path in plan.pictures},
+        digests={path.name: record.digest(path) for path in plan.pictures},
         published=results.read_published(plan.published) if plan.published else {},
         more={
             "jobs": plan.jobs,
@@ -182,33 +185,43 @@ def _record(plan: Plan) -> record.Record:
     )
 
 
-def _digest(path: Path) -> str:
-    with suppress(OSError):  # said when the picture is loaded
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    return ""
-
-
 def _resumed(plan: Plan, about: record.Record, tell: Tell) -> list[Row]:
-    """The folder's rows that stay good under this plan; the file holds just these afterwards."""
+    """The folder's rows that stay good under this plan; its file holds just these afterwards, and nothing is kept of
+    the others.
+    """
     path = plan.out / ROWS
-    if not path.exists():
-        return []
-    results.cut_unfinished(path)
-    old = results.read_rows(path)
-    codecs, pictures = record.changed(plan.out, about, tell) if old else (set[str](), set[str]())
+    old = _old_rows(path, tell)
+    codecs, pictures = record.changed(plan.out, about, old, tell)
     rows = [row for row in old if not (row.error or row.codec in codecs or row.picture in pictures)]
-    results.write_rows(path, rows)
+    measuring.forget(plan.out, pictures, [row for row in old if row.codec in codecs])
+    if path.exists():
+        results.write_rows(path, rows)
     if rows:
         tell(f"{plan.out}: goes on with the {len(rows)} rows it holds")
+    asked = {
+        (path.name, each.name, f"{q:g}") for path in plan.pictures for each in plan.codecs for q in plan.settings(each)
+    }
+    if more := sum(row.key not in asked for row in rows):
+        tell(f"{plan.out}: {more} of them are of pictures, codecs or settings not asked for now; they stay there")
     return rows
 
 
-def _missing(plan: Plan, codec: Codec, path: Path, rows: Iterable[Row]) -> tuple[float, ...]:
-    known = {row.setting for row in rows if (row.picture, row.codec) == (path.name, codec.name)}
+def _old_rows(path: Path, tell: Tell) -> list[Row]:
+    """The rows of a file that may have been cut in a line, even the heading, or not be there."""
+    if not path.exists():
+        return []
+    results.cut_unfinished(path)
+    if not path.stat().st_size:
+        tell(f"{path}: its heading was cut short, so it held no rows; it is begun anew")
+        path.unlink()
+        return []
+    return results.read_rows(path)
 
+
+def _missing(plan: Plan, codec: Codec, path: Path, keys: Collection[tuple[str, str, str]]) -> tuple[float, ...]:
     def there(setting: str) -> bool:
         kept = not plan.keep or results.kept_path(plan.out, path.name, codec.name, setting).exists()
-        return setting in known and kept
+        return (path.name, codec.name, setting) in keys and kept
 
     return tuple(quality for quality in plan.settings(codec) if not there(f"{quality:g}"))
 

@@ -2,11 +2,12 @@
 
 A program takes a picture as PNG and converts colours itself (BPG), or as raw YCbCr 4:4:4 planes, which are made here:
 BT.601, full range, computed in floating point and rounded once, to 8 or 10 bits (VTM, HM). At 10 bits that conversion
-loses nothing; at 8 bits it leaves 53 dB.
+loses nothing; at 8 bits it leaves 53 dB. A program runs in a temporary folder of its own, two hours at most.
 """
 
 from __future__ import annotations
 
+import functools
 import shutil
 import struct
 import subprocess
@@ -20,7 +21,9 @@ from numpy.typing import NDArray
 
 from intaglio import images
 from intaglio.errors import ArgumentError, ImageError
+from intaglio.record import digest
 
+TIME_LIMIT_S = 7200.0  # VTM takes minutes; what takes hours hangs
 # ITU-R BT.601-7, 2.5: luma weights of R, G, B; Cb = (B - Y) / 1.772, Cr = (R - Y) / 1.402
 _LUMA = np.array([0.299, 0.587, 0.114])
 _FORWARD = np.stack([_LUMA, (np.array([0, 0, 1]) - _LUMA) / 1.772, (np.array([1, 0, 0]) - _LUMA) / 1.402])
@@ -51,9 +54,13 @@ class Program:
 
     @property
     def about(self) -> str:
-        """The encoder's name and arguments, and the colours it gets."""
+        """The encoder's name and arguments, the colours it gets, and what the SHA-256 of each file begins with: both
+        programs and the configuration.
+        """
         colour = f"BT.601 full range 4:4:4, {self.depth} bits" if self.depth else "converts colours itself"
-        return f"{' '.join((Path(self.encoder[0]).name, *self.encoder[1:]))}; {colour}"
+        files = filter(None, (self.encoder[0], self.decoder[0], self.config))
+        digests = ", ".join(f"{Path(file).name} {_digest(file) or 'missing'}" for file in files)
+        return f"{' '.join((Path(self.encoder[0]).name, *self.encoder[1:]))}; {colour}; {digests}"
 
     def encode(self, pixels: np.ndarray, quality: float) -> bytes:
         """The file for uint8 (H,W,3) or (H,W). With raw planes 4 bytes of size stand before it: planes do not tell it.
@@ -104,9 +111,19 @@ class Program:
         line = [command[0], *(word.format_map(words) for word in command[1:])]
         name = Path(command[0]).name
         try:
-            done = subprocess.run(line, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL)
+            done = subprocess.run(
+                line,
+                cwd=Path(words[wanted]).parent,  # for what it writes besides
+                capture_output=True,
+                text=True,
+                errors="replace",
+                stdin=subprocess.DEVNULL,
+                timeout=TIME_LIMIT_S,
+            )
         except OSError as error:
             raise ImageError(f"{self.name}: {name} cannot be started ({error.strerror or error})") from None
+        except subprocess.TimeoutExpired:
+            raise ImageError(f"{self.name}: {name} did not end in {TIME_LIMIT_S:g} seconds and was stopped") from None
         said = [each for each in (done.stderr + "\n" + done.stdout).splitlines() if each.strip()]
         if done.returncode:
             last = said[-1].strip() if said else "without a word"
@@ -115,6 +132,11 @@ class Program:
             return Path(words[wanted]).read_bytes()
         except OSError:
             raise ImageError(f"{self.name}: {name} ended well but wrote no {wanted} file") from None
+
+
+@functools.cache
+def _digest(path: str) -> str:
+    return digest(path)[:8]
 
 
 def to_ycbcr(pixels: np.ndarray, depth: int) -> NDArray[np.uint8 | np.uint16]:
@@ -161,8 +183,9 @@ def installed(program: Program) -> Program:
 
 
 # One intra picture, 4:4:4, 10 bits in and inside. A side need not be a multiple of the smallest block: mode 1 pads it.
+# Without -o the encoder's own picture would be rec.yuv.
 _REFERENCE = (
-    *("-c", "{config}", "-i", "{picture}", "-b", "{coded}", "-q", "{q}", "-f", "1", "-fr", "1"),
+    *("-c", "{config}", "-i", "{picture}", "-b", "{coded}", "-o", "{decoded}", "-q", "{q}", "-f", "1", "-fr", "1"),
     *("--SourceWidth={width}", "--SourceHeight={height}", "--InputChromaFormat=444", "--InputBitDepth={depth}"),
     *("--InternalBitDepth={depth}", "--ConformanceWindowMode=1"),
 )

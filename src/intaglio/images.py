@@ -178,6 +178,15 @@ def atomic_write(path: str | os.PathLike[str], data: bytes) -> None:
         raise ArgumentError(f"{_name(path)}: cannot be written ({error.strerror or one_line(error)})") from error
 
 
+def make_folder(path: str | os.PathLike[str]) -> None:
+    """Makes a folder, and those it lies in, where they are not there. Raises ArgumentError if it cannot be made."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ArgumentError(f"{path}: the folder cannot be made ({reason}); name another") from None
+
+
 def _existing_mode(path: str | os.PathLike[str]) -> int | None:
     try:
         return os.stat(path).st_mode

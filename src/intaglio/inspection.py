@@ -144,11 +144,7 @@ def write(folder: Path, found: Latents, figures: Summary, pixels: NDArray[np.uin
     hyper = {} if found.z is None else {f"z_{name}": array for name, array in vars(found.z).items()}
     np.savez_compressed(buffer, **{name: getattr(found, name) for name in names}, **hyper)
     files = {f"{name}.png": png for name, png in draw(found, figures, pixels).items()}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ArgumentError(f"{folder}: the folder cannot be made ({reason}); name another") from None
+    images.make_folder(folder)
     for name, data in (files | {"latents.npz": buffer.getvalue()}).items():
         images.atomic_write(folder / name, data)
 

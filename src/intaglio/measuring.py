@@ -8,21 +8,27 @@ import functools
 import itertools
 import math
 import multiprocessing
+import os
 import re
+import shutil
 import signal
+import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from multiprocessing import connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import FrameType
 
 import numpy as np
 
 from intaglio import allocation, images, metrics
 from intaglio.codecs import Codec, Intaglio
-from intaglio.errors import ImageError, IntaglioError
+from intaglio.errors import ArgumentError, ImageError, IntaglioError
 from intaglio.results import Row, kept_path
 
 
@@ -120,7 +126,7 @@ def row_of(picture: str, pixels: np.ndarray, codec: Codec, quality: float, coded
     )
 
 
-def one_at_a_time(tasks: Iterable[Task], how: How) -> Iterator[Done]:
+def one_at_a_time(tasks: Iterable[Task], how: How) -> Generator[Done, None, None]:
     """The tasks in their order, those of a codec in a process of its own that only codes, timed; a `Done` for each
     setting.
 
@@ -150,7 +156,7 @@ def one_at_a_time(tasks: Iterable[Task], how: How) -> Iterator[Done]:
                     yield Done(task, 1, [row], picture.notices)
 
 
-def several_at_a_time(tasks: Iterable[Task], how: How, jobs: int) -> Iterator[Done]:
+def several_at_a_time(tasks: Iterable[Task], how: How, jobs: int) -> Generator[Done, None, None]:
     """The tasks as they get done, in `jobs` processes, not timed; a `Done` for each setting.
 
     Raises ImageError if such a process ends by itself.
@@ -168,6 +174,16 @@ def several_at_a_time(tasks: Iterable[Task], how: How, jobs: int) -> Iterator[Do
 _ENDED = "ended by itself, perhaps for want of memory; what is measured is kept, run it again to go on"
 
 
+@contextmanager
+def _ends_on_leaving() -> Iterator[None]:
+    """Ends this process when it was told to leave, instead of taking the next of the work that waits."""
+    try:
+        yield
+    except SystemExit:
+        _kill_group(os.getpid())
+        os._exit(1)
+
+
 @functools.lru_cache(maxsize=1)
 def _loaded(path: Path) -> images.Picture:
     """The settings of a picture come one after the other."""
@@ -175,6 +191,7 @@ def _loaded(path: Path) -> images.Picture:
     return images.Picture(images.to_rgb(picture.pixels), picture.notices)
 
 
+@_ends_on_leaving()
 def _measured(task: Task, how: How) -> Done:
     """A task of one setting."""
     quality = task.settings[0]
@@ -190,6 +207,7 @@ def _measured(task: Task, how: How) -> Done:
     return Done(task, 1, [row], picture.notices)
 
 
+@_ends_on_leaving()
 def _code_file(task: Task, quality: float, repeats: int) -> Coded:
     return code(task.codec, _loaded(task.path).pixels, quality, repeats)
 
@@ -214,6 +232,22 @@ def keep(folder: Path, row: Row, pixels: np.ndarray, decoded: np.ndarray, codec:
         allocation.save(allocation.beside(target), codec.allocation(pixels, float(row.setting)))
 
 
+def forget(folder: Path, pictures: Iterable[str], rows: Iterable[Row]) -> None:
+    """Removes what `keep` wrote of pictures by name, originals too, and of single rows. Raises ArgumentError if it
+    cannot be removed.
+    """
+    try:
+        for picture in pictures:
+            if (place := kept_path(folder, picture).parent).exists():
+                shutil.rmtree(place)
+        for row in rows:
+            target = kept_path(folder, row.picture, row.codec, row.setting)
+            target.unlink(missing_ok=True)
+            allocation.beside(target).unlink(missing_ok=True)
+    except OSError as error:
+        raise ArgumentError(f"{folder}: a kept picture cannot be removed ({error.strerror or error})") from None
+
+
 def _unreadable(task: Task, error: ImageError) -> Done:
     return Done(task, len(task.settings), [Row(task.path.name, error=str(error).removeprefix(f"{task.path}: "))])
 
@@ -225,16 +259,75 @@ def _failed(task: Task, pixels: np.ndarray, quality: float, error: IntaglioError
 
 @contextmanager
 def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
-    """Fresh processes: they inherit neither memory nor threads. What waits is given up if the body is left early."""
-    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_end_on_interrupt)
+    """Fresh processes: they inherit neither memory nor threads. If the body is left early, by SIGTERM too, they end."""
+    before = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_prepare_worker)
+    with _interrupted_by_sigterm():
+        try:
+            yield pool
+            pool.shutdown()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            _end(set(multiprocessing.active_children()) - before)
+            raise
+
+
+@contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """SIGTERM raises KeyboardInterrupt, unless somebody else has a use for it."""
+    here = threading.current_thread() is threading.main_thread()
+    if not here or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        yield pool
+        yield
     finally:
-        pool.shutdown(cancel_futures=True)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _end_on_interrupt() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches every process: they end at once and say nothing
+_GRACE_S = 5.0  # for a process to stop its program and remove its files
+
+
+def _end(processes: Iterable[BaseProcess]) -> None:
+    ending = list(processes)
+    for each in ending:
+        each.terminate()
+    limit = time.monotonic() + _GRACE_S
+    for each in ending:
+        each.join(max(0.0, limit - time.monotonic()))
+        if each.is_alive() and each.pid:
+            _kill_group(each.pid)
+            each.kill()
+
+
+def _kill_group(pid: int) -> None:
+    """Ends a process and the program it may have begun, if the process has a group of its own."""
+    with suppress(AttributeError, OSError):  # Windows has no groups
+        os.killpg(pid, signal.SIGKILL)
+
+
+def _prepare_worker() -> None:
+    with suppress(AttributeError):
+        os.setpgid(0, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # without a traceback
+    signal.signal(signal.SIGTERM, _leave)
+    threading.Thread(target=_watch_parent, daemon=True).start()
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(1)  # not at once: a program that runs is ended, its folder removed
+
+
+def _watch_parent() -> None:
+    """Ends this process soon after the one that started it, which may have been killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(_GRACE_S)
+        _kill_group(os.getpid())
+        os._exit(1)
 
 
 def _reset_peak() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import math
 
@@ -10,11 +11,12 @@ from PIL import Image
 
 from intaglio.errors import ArgumentError
 
-_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang, Simoncelli, Bovik 2003, section 4
-_C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-_TAPS, _SIGMA = 11, 1.5
+SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang, Simoncelli, Bovik 2003, section 4
+SSIM_C1, SSIM_C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+WINDOW_TAPS, WINDOW_SIGMA = 11, 1.5
 SSIMULACRA2_MIN_SIDE = 8
-MS_SSIM_MIN_SIDE = (_TAPS - 1) * 2 ** (len(_WEIGHTS) - 1) + 1
+NO_SSIMULACRA2 = "SSIMULACRA2 needs the package ssimulacra2: pip install 'intaglio[evaluate]'"
+MS_SSIM_MIN_SIDE = (WINDOW_TAPS - 1) * 2 ** (len(SCALE_WEIGHTS) - 1) + 1
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
@@ -68,6 +70,11 @@ def ms_ssim_db(value: float) -> float:
     return math.inf if value >= 1.0 else -10.0 * math.log10(1.0 - value)
 
 
+def has_ssimulacra2() -> bool:
+    """Whether the package that `ssimulacra2` needs is installed."""
+    return importlib.util.find_spec("ssimulacra2") is not None
+
+
 def ssimulacra2(a: np.ndarray, b: np.ndarray) -> float:
     """SSIMULACRA2 of b beside the original a: 100 if equal, 90 hardly to be told apart, 70 high, 50 medium quality,
     below 0 very poor.
@@ -78,7 +85,7 @@ def ssimulacra2(a: np.ndarray, b: np.ndarray) -> float:
     try:
         from ssimulacra2 import compute_ssimulacra2
     except ImportError:
-        raise ArgumentError("SSIMULACRA2 needs the package ssimulacra2: pip install 'intaglio[evaluate]'") from None
+        raise ArgumentError(NO_SSIMULACRA2) from None
     _check_pair(a, b)
     if min(a.shape[:2]) < SSIMULACRA2_MIN_SIDE:
         size = f"{a.shape[1]}x{a.shape[0]}"
@@ -120,9 +127,9 @@ def _decibels(mse: float) -> float:
 def _ms_ssim_plane(x: np.ndarray, y: np.ndarray) -> float:
     """MS-SSIM of two float32 planes (H,W) on the 0..255 scale."""
     total, difference, result = x + y, x - y, 1.0
-    for scale, weight in enumerate(_WEIGHTS):
+    for scale, weight in enumerate(SCALE_WEIGHTS):
         structure, similarity = _ssim(total, difference)
-        last = scale == len(_WEIGHTS) - 1
+        last = scale == len(SCALE_WEIGHTS) - 1
         result *= max(similarity if last else structure, 0.0) ** weight
         if not last:
             total, difference = _halved(total), _halved(difference)
@@ -141,26 +148,26 @@ def _ssim(total: np.ndarray, difference: np.ndarray) -> tuple[float, float]:
     mean_s, mean_d = _blurred(centred), _blurred(difference)
     var_s = _blurred(np.square(centred)) - np.square(mean_s)
     var_d = _blurred(np.square(difference)) - np.square(mean_d)
-    structure = 1.0 - var_d / (0.5 * (var_s + var_d) + _C2)
+    structure = 1.0 - var_d / (0.5 * (var_s + var_d) + SSIM_C2)
     power_d = np.square(mean_d)
-    luminance = 1.0 - power_d / (0.5 * (np.square(mean_s + 255.0) + power_d) + _C1)
+    luminance = 1.0 - power_d / (0.5 * (np.square(mean_s + 255.0) + power_d) + SSIM_C1)
     return float(structure.mean(dtype=np.float64)), float((luminance * structure).mean(dtype=np.float64))
 
 
 def _blurred(plane: np.ndarray) -> np.ndarray:
     """Plane (H,W) filtered by the Gaussian window where it fits: (H-10,W-10)."""
-    offsets = np.arange(_TAPS) - _TAPS // 2
-    taps = np.exp(-(offsets**2) / (2 * _SIGMA**2))
+    offsets = np.arange(WINDOW_TAPS) - WINDOW_TAPS // 2
+    taps = np.exp(-(offsets**2) / (2 * WINDOW_SIGMA**2))
     weights = [float(tap) for tap in taps / taps.sum()]
     return _blurred_rows(_blurred_rows(plane, weights).T, weights).T
 
 
 def _blurred_rows(plane: np.ndarray, weights: list[float]) -> np.ndarray:
-    height = plane.shape[0] - _TAPS + 1
-    half = _TAPS // 2
+    height = plane.shape[0] - WINDOW_TAPS + 1
+    half = WINDOW_TAPS // 2
     result = weights[half] * plane[half : half + height]
     for tap in range(half):  # the window is symmetric: one product for two rows
-        opposite = _TAPS - 1 - tap
+        opposite = WINDOW_TAPS - 1 - tap
         result += weights[tap] * (plane[tap : tap + height] + plane[opposite : opposite + height])
     return result
 

@@ -21,6 +21,7 @@ from intaglio.results import Row
 # What a curve's quality can be. MS-SSIM counts in decibels: its own scale squeezes all good pictures together.
 METRICS = ("psnr", "psnr_y", "psnr_c", "ms_ssim_db", "ssimulacra2")
 MIN_POINTS = 4
+MIN_GAP = 1e-6  # of quality between two points: below it slopes are those of rounding
 _PUBLISHED = ("psnr", "ms_ssim_db")
 
 
@@ -75,7 +76,7 @@ def from_points(points: np.ndarray, name: str = "curve", metric: str = "psnr") -
     """A mean curve of an array (n, 2): rates and qualities, in any order.
 
     Raises ArgumentError for another shape, fewer than four points, a rate that is not positive, a value that is not
-    finite, or two points of the same quality.
+    finite, or two points of the same quality (less than 1e-6 apart).
     """
     table = np.asarray(points, dtype=np.float64)
     if table.ndim != 2 or table.shape[1] != 2:
@@ -139,7 +140,7 @@ def _checked(curve: Curve) -> Curve:
         raise ArgumentError(f"{curve.name}: has a rate that is not positive, or a value that is not finite")
     order = np.argsort(points[:, 1], kind="stable")
     gaps = np.diff(points[order, 1])
-    if gaps.min() <= 0:
+    if gaps.min() < MIN_GAP:
         at = int(np.argmin(gaps))
         pair = f"{curve.settings[order[at]]} and {curve.settings[order[at + 1]]}"
         value = f"{points[order[at], 1]:.2f} {unit(curve.metric)}"
@@ -149,6 +150,15 @@ def _checked(curve: Curve) -> Curve:
         return curve
     notice = f"{curve.name}: the rate falls {falls} time(s) while the quality rises; all points were used all the same"
     return replace(curve, notices=(*curve.notices, notice))
+
+
+def has_names(path: str | os.PathLike[str]) -> bool:
+    """Whether the file's curves have names, of codecs or methods; two columns of numbers have none.
+
+    Raises ArgumentError, naming the file, if it cannot be read.
+    """
+    heading, _ = _opened(path)
+    return "method" in heading or ("picture" in heading and "codec" in heading)
 
 
 def read(path: str | os.PathLike[str], metric: str = "psnr", name: str | None = None) -> Curve:

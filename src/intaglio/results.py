@@ -19,12 +19,14 @@ summary.json has these keys (a reader takes what it knows and must bear more):
     finished     false while a run goes on or after it was stopped: bd_rate is empty then
     threads      threads of Intaglio; jobs: pictures at a time; repeats: timed calls, the best counts
     timed        whether seconds were taken; timing: one sentence on how, or why not
+    processor    where seconds were taken, by evaluate alone: rows of another are not mixed with them
     memory       one sentence: what peak_mb is
     ssimulacra2  whether it was measured; of evaluate alone
     codecs       by key: {"label": for people, "about": version and options, "settings": list of texts}
-    pictures     list of {"picture", "width", "height", "sha256" of the file}
+    pictures     list of {"picture", "width", "height" (0: not measured yet), "sha256" of the file}
     means        list of `Mean` as objects: one for each codec and setting
-    errors       {"count": rows that have an error, "unreadable": rows of pictures, "lines": list of texts}
+    errors       {"count": rows that have an error, "unreadable": rows of pictures, "lines": list of texts, "unreached":
+                 such lines of codecs that cannot reach the size of compare, which do not count}
     published    by method: list of {"bpp", "psnr", "ms_ssim"}, from other people's files; {} without
     bd_rate      by metric, psnr and ms_ssim_db, the `Matrix` of `intaglio.bdrate`; {} of compare
     target       of compare alone: {"bytes", "bpp"}
@@ -37,9 +39,10 @@ import io
 import json
 import math
 import os
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +50,7 @@ from intaglio import images
 from intaglio.errors import ArgumentError
 
 ROWS, SUMMARY, REPORT, KEPT = "rows.csv", "summary.json", "report.html", "kept"
+_UNREACHED = "cannot reach"
 ORIGINAL = "original"  # stands for the codec in the name of a kept original
 
 
@@ -83,6 +87,16 @@ class Row:
     def key(self) -> tuple[str, str, str]:
         """Picture, codec and setting: a file of rows has each once."""
         return self.picture, self.codec, self.setting
+
+    @property
+    def unreached(self) -> bool:
+        """Whether its error is only that no setting of the codec gives a file so small (see `unreached`)."""
+        return self.error.startswith(_UNREACHED)
+
+
+def unreached(nbytes: int, quality: float, smallest: int) -> str:
+    """The error of a codec that has no file of at most `nbytes` bytes."""
+    return f"{_UNREACHED} {nbytes} bytes: its smallest file, at {quality:g}, has {smallest}"
 
 
 @dataclass(frozen=True)
@@ -130,14 +144,22 @@ def to_csv(rows: Iterable[Row], heading: bool = True) -> str:
     writer = csv.writer(out, lineterminator="\n")
     if heading:
         writer.writerow(COLUMNS)
-    writer.writerows([_field(getattr(row, name)) for name in COLUMNS] for row in rows)
+    one_line = (replace(row, error=" ".join(row.error.split())) for row in rows)
+    writer.writerows([_field(getattr(row, name)) for name in COLUMNS] for row in one_line)
     return out.getvalue()
 
 
 def _field(value: str | int | float) -> str:
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.7g}"
-    return " ".join(value.split()) if isinstance(value, str) else str(value)
+    return str(value)
+
+
+def check_name(path: Path) -> None:
+    """Raises ArgumentError for a picture whose name cannot stand in a line of UTF-8: a table has to hold it."""
+    # control characters, halves of a character (what is no UTF-8 comes so from the system), ends of lines
+    if any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in path.name):
+        raise ArgumentError(f"{str(path)!r}: the name is not UTF-8 or has control characters; rename it")
 
 
 def write_rows(path: str | os.PathLike[str], rows: Iterable[Row]) -> None:
@@ -191,10 +213,14 @@ def _lines(path: str | os.PathLike[str], needed: Sequence[str]) -> list[tuple[st
         raise ArgumentError(f"{path}: cannot be read ({error.strerror or error})") from None
     except ValueError:
         raise ArgumentError(f"{path}: is no text in UTF-8, so no table of results") from None
+    if not text:
+        raise ArgumentError(f"{path}: is empty")
     reader = csv.reader(io.StringIO(text, newline=""))
     try:
         heading = [_PUBLISHED_NAMES.get(name.strip(), name.strip()) for name in next(reader, [])]
         if missing := [name for name in needed if name not in heading]:
+            if "\n" not in text:
+                raise ArgumentError(f"{path}: its heading is cut short, and no rows follow; delete it, measure again")
             raise ArgumentError(f"{path}: the column {missing[0]} is missing; needed are {', '.join(needed)}")
         found = []
         for fields_ in filter(None, reader):
@@ -281,8 +307,8 @@ def read_summary(folder: str | os.PathLike[str]) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ArgumentError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except ValueError:
-        raise ArgumentError(f"{path}: damaged; run the evaluation again") from None
+    except (ValueError, RecursionError):
+        raise ArgumentError(f"{path}: damaged; delete the folder or name another, and measure again") from None
     if not isinstance(found, dict):
         raise ArgumentError(f"{path}: not a summary of results")
     return found

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +99,112 @@ def test_the_figures_sort_by_every_heading(page: Page) -> None:
 def test_bd_rates_are_those_of_the_summary(page: Page, folder: Path) -> None:
     matrix = results.read_summary(folder)["bd_rate"]["psnr"]
     rate = next(each["rate"] for each in matrix["cells"] if (each["anchor"], each["test"]) == ("jpeg", "intaglio"))
-    assert page.text("#bd tbody tr:nth-child(2) td:nth-child(2)") == f"{rate:+.1f} %".replace("-", "\u2212")
+    # Intaglio's row, JPEG's column
+    assert page.text("#bd tbody tr:nth-child(1) td:nth-child(3)") == f"{rate:+.1f} %".replace("-", "\u2212")
+    assert page.text("#bd thead th") == "Row against column"
+    assert page.text("#bd-note").startswith("The row against the column: how many more bits")
+    assert page.all("#bd .saves, #bd .costs") == []  # two pictures give no interval
+
+
+def test_only_a_bd_rate_whose_interval_does_not_hold_zero_is_coloured(chromium: Page, tmp_path: Path) -> None:
+    intervals = [(-40.0, -20.0), (-40.0, 2.0), (None, None), (12.0, 30.0), (-5.0, None), (None, 9.0)]
+    names = ["jpeg", *(f"codec{number}" for number in range(len(intervals)))]
+    cells = [
+        {"anchor": "jpeg", "test": test, "rate": -30.0 if (low or -1) < 0 else 20.0, "interval_low": low}
+        | {"interval_high": high, "low": None, "high": None, "pictures": 6}
+        for test, (low, high) in zip(names[1:], intervals, strict=True)
+    ]
+    rows = [Row("a.png", 40, 30, name, "1", 100, 0.5, 30.0) for name in names]
+    matrix = {"metric": "psnr", "codecs": names, "cells": cells}
+    chromium.open(report.write(write_folder(tmp_path, rows, {"bd_rate": matrix})))
+    looks = (
+        "return [...document.querySelectorAll('#bd tbody tr td:nth-child(2)')].slice(1).map((each) => each.className)"
+    )
+    plain = "number"
+    assert chromium.js(looks) == ["number saves", plain, plain, "number costs", plain, plain]
+    assert chromium.complaints() == []
+
+
+BUILT_IN = ("intaglio", "jpeg", "jpegopt", "jpeg444", "jpeg2000", "webp", "avif", "jpegxl", "bpg", "vtm", "hm")
+LOOKS = (
+    "return Chart.getChart('curves').data.datasets.map((each) => [each.borderColor, "
+    "[each.pointStyle, each.rotation, each.pointBackgroundColor === each.borderColor].join(), "
+    "`${each.borderColor} ${each.borderDash}`])"
+)
+
+
+def curve_rows(codecs: Sequence[str], rates: Sequence[float] = (0.2, 0.5, 1.0), start: float = 25.0) -> list[Row]:
+    """Rows of one picture: every codec at these rates."""
+    return [
+        Row("a.png", 40, 30, codec, str(index), 100, bpp, start + number + index)
+        for number, codec in enumerate(codecs)
+        for index, bpp in enumerate(rates)
+    ]
+
+
+def test_every_codec_and_published_method_looks_different_in_the_chart_and_in_the_legend(
+    chromium: Page, tmp_path: Path
+) -> None:
+    codecs = [*BUILT_IN[:-2], "intaglio-other"]  # a second model gets a look that is free
+    rows = [*curve_rows(codecs), *(replace(row, picture="b.png") for row in curve_rows(codecs))]
+    points = [{"bpp": bpp, "psnr": 30 + bpp} for bpp in (0.2, 1.0)]
+    published = {f"method {number}": points for number in range(6)}
+    for keys, told in ((BUILT_IN, {}), (codecs, {"published": published})):
+        given = rows if told else curve_rows(keys)
+        chromium.open(report.write(write_folder(tmp_path, given, told)))
+        looks = chromium.js(LOOKS)
+        assert len(looks) == len(keys) + len(told and published)
+        own = looks[: len(keys)]
+        for column in (0, 1):
+            assert len({look[column] for look in own}) == len(keys), [look[column] for look in own]
+        assert len({look[2] for look in looks}) == len(looks), [look[2] for look in looks]
+        drawn = chromium.js("return [...document.querySelectorAll('#legend canvas')].map((each) => each.toDataURL())")
+        assert len(set(drawn)) == len(drawn) == len(looks)
+    assert chromium.complaints() == []
+
+
+def test_the_legend_of_a_published_curve_that_is_drawn_is_never_folded_away(chromium: Page, tmp_path: Path) -> None:
+    rows = [*curve_rows(["jpeg"]), *(replace(row, picture="b.png") for row in curve_rows(["jpeg"]))]
+    published = {f"method {number}": [{"bpp": 0.5, "psnr": 30.0 + number}] for number in range(9)}
+    chromium.open(report.write(write_folder(tmp_path, rows, {"published": published})))
+    legend = "return [...document.querySelectorAll('#legend label')].map((each) => each.textContent)"
+    assert chromium.js(legend) == curves(chromium) == ["JPEG 4:2:0", *(f"method {at}, published" for at in range(4))]
+    assert chromium.text("#published-box summary") == "More published curves (5)"
+    chromium.press("#published-box summary")
+    chromium.press("#published label:last-of-type input")
+    assert chromium.js(legend) == curves(chromium)
+    assert curves(chromium)[-1] == "method 8, published"
+    assert chromium.js("return document.activeElement.value") == "method 8"
+    chromium.keys(Keys.SPACE)
+    assert "method 8, published" not in curves(chromium)
+    assert chromium.text("#published-box summary") == "More published curves (4)"
+
+
+def test_rates_that_lie_close_together_have_an_axis_that_can_be_read(chromium: Page, tmp_path: Path) -> None:
+    keys = ["intaglio", "jpeg", "webp", "avif"]
+    rates, values = (0.1117, 0.1061, 0.1088, 0.1126), (24.71, 24.66, 24.83, 24.78)
+    rows = [
+        Row("a.png", 40, 30, key, "1", 100, bpp, value) for key, bpp, value in zip(keys, rates, values, strict=True)
+    ]
+    chromium.open(report.write(write_folder(tmp_path, rows, {"kind": "compare"})))
+    labels = "return Chart.getChart('curves').scales[arguments[0]].ticks.map((tick) => [tick.value, tick.label])"
+    for scale in ("logarithmic", "linear"):
+        chromium.press(f"#axis input[value={scale}]")
+        for axis, spread in (("x", 0.0065), ("y", 0.17)):
+            ticks = chromium.js(labels, axis)
+            told = [float(label) for _, label in ticks]
+            assert len(ticks) >= 3, (scale, axis, ticks)
+            assert len(set(told)) == len(told), f"{scale} {axis}: two ticks have one label: {ticks}"
+            assert told == pytest.approx([value for value, _ in ticks], abs=1e-9), f"{scale} {axis}: wrong: {ticks}"
+            assert np.diff(told).max() < spread, f"{scale} {axis}: the ticks tell nothing of the points: {ticks}"
+    radii = "return Chart.getChart('curves').data.datasets.map((each) => each.pointRadius)"
+    assert min(chromium.js(radii)) >= 6
+    inside = (
+        "const c = Chart.getChart('curves'), a = c.chartArea; return c.data.datasets.every((each, at) => {"
+        "const {x, y} = c.getDatasetMeta(at).data[0]; return x > a.left && x < a.right && y > a.top && y < a.bottom})"
+    )
+    assert chromium.js(inside)
+    assert chromium.complaints() == []
 
 
 def test_light_and_dark_follow_the_system_until_the_switch_says_otherwise(page: Page) -> None:

@@ -176,6 +176,21 @@ def test_other_pictures_keep_what_was_chosen_and_escape_closes(viewer: Page) -> 
     assert viewer.js("return document.activeElement.getAttribute('aria-label')") == "Look at budgie.webp"
 
 
+def test_the_page_behind_stays_where_it_is_while_the_viewer_is_open(viewer: Page) -> None:
+    before = viewer.js("return scrollY")
+    box = viewer.js("return document.getElementById('viewer').getBoundingClientRect()")
+    # A lock takes the scrollbar away, so that the viewer has the whole window.
+    assert (box["x"], box["width"]) == (0, viewer.js("return innerWidth"))
+    assert viewer.js("return document.documentElement.clientWidth") == box["width"]
+    wheel = {"type": "mouseWheel", "x": 400, "y": 20, "deltaX": 0, "deltaY": 500}  # over the title, not the stage
+    viewer.driver.execute_cdp_cmd("Input.dispatchMouseEvent", wheel)
+    viewer.js("return new Promise((done) => setTimeout(done, 300))")
+    assert viewer.js("return scrollY") == before
+    viewer.keys(Keys.ESCAPE)
+    viewer.driver.execute_cdp_cmd("Input.dispatchMouseEvent", wheel)
+    viewer.wait("scrollY > arguments[0]", before)
+
+
 def test_everything_that_can_be_pressed_has_a_name_and_shows_its_focus(viewer: Page) -> None:
     nameless = viewer.js(
         "return [...document.querySelectorAll('button, select, input, [role=slider], [tabindex]')].filter((each) =>"

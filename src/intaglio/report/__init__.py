@@ -34,6 +34,7 @@ def write(
     if not rows:
         raise ArgumentError(f"{place / results.ROWS}: holds no rows; run `intaglio evaluate` or `intaglio compare`")
     summary = results.read_summary(place) if (place / results.SUMMARY).exists() else {}
+    content.check(summary, str(place / results.SUMMARY))
     found = content.gather(rows, summary)
     gallery = kept.Gallery(place, rows, progress)
     found["pictures"] = gallery.thumbnails()

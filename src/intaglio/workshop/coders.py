@@ -6,6 +6,7 @@ One for each `[train] quantiser` of a configuration, and `Round`:
     Mixed   y + U(-1/2, 1/2)                 round(y), straight through       mixed
     Noise   y + U(-1/2, 1/2)                 the same                         noise (Ballé et al. 2017, 2018)
     Hard    round(y), straight through       the same                         straight-through; last phase of all
+    Dither  round(y - u) + u, one u          the same                         universal (Ziv 1985)
     Soft    soft_round(y) + U(-1/2, 1/2)     the mean of y given that         soft (Agustsson and Theis 2020)
     Round   round(y)                         the same
 """
@@ -19,9 +20,8 @@ import torch
 from torch import Tensor
 
 from intaglio.traversal import Coder, Layout
-from intaglio.workshop.bounds import round_ste
 from intaglio.workshop.priors import gaussian_bits
-from intaglio.workshop.quantise import soft_round, soft_round_mean
+from intaglio.workshop.quantise import noise, soft_round, soft_round_mean, straight_through, universal
 
 
 class Likelihood(Protocol):
@@ -109,22 +109,18 @@ def _likelihood(rows: Tensor | Likelihood) -> Likelihood:
     return Rows(rows) if isinstance(rows, Tensor) else rows
 
 
-def _noisy(value: Tensor) -> Tensor:
-    return value + (torch.rand_like(value) - 0.5)
-
-
 class Mixed(_Summing):
     """Charges the latent plus noise U(-1/2, 1/2); hands on the latent rounded straight through."""
 
     def _quantise(self, value: Tensor) -> tuple[Tensor, Tensor]:
-        return _noisy(value), round_ste(value)
+        return noise(value), straight_through(value)
 
 
 class Noise(_Summing):
     """Charges and hands on the latent plus noise U(-1/2, 1/2)."""
 
     def _quantise(self, value: Tensor) -> tuple[Tensor, Tensor]:
-        noisy = _noisy(value)
+        noisy = noise(value)
         return noisy, noisy
 
 
@@ -132,8 +128,16 @@ class Hard(_Summing):
     """Charges and hands on the latent rounded straight through: what the codec will do, for a frozen analysis."""
 
     def _quantise(self, value: Tensor) -> tuple[Tensor, Tensor]:
-        rounded = round_ste(value)
+        rounded = straight_through(value)
         return rounded, rounded
+
+
+class Dither(_Summing):
+    """Charges and hands on the latent rounded on a grid that one draw shifts, for all latents of a slice alike."""
+
+    def _quantise(self, value: Tensor) -> tuple[Tensor, Tensor]:
+        shifted = universal(value)
+        return shifted, shifted
 
 
 class Soft(_Summing):
@@ -142,7 +146,7 @@ class Soft(_Summing):
     alpha = 1.0  # hardness of the rounding: 0 is none
 
     def _quantise(self, value: Tensor) -> tuple[Tensor, Tensor]:
-        noisy = _noisy(soft_round(value, self.alpha))
+        noisy = noise(soft_round(value, self.alpha))
         return noisy, soft_round_mean(noisy, self.alpha)
 
 
@@ -157,9 +161,10 @@ class Round(_Summing):
         super()._charge(value, likelihood.rounded())
 
 
-QUANTISERS: dict[str, type[Mixed | Noise | Hard | Soft]] = {
+QUANTISERS: dict[str, type[Mixed | Noise | Hard | Dither | Soft]] = {
     "mixed": Mixed,
     "noise": Noise,
     "straight-through": Hard,
+    "universal": Dither,
     "soft": Soft,
 }

@@ -8,13 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from intaglio.metrics import SCALE_WEIGHTS, SSIM_C1, SSIM_C2, WINDOW_SIGMA, WINDOW_TAPS
 from intaglio.quality import LMBDAS, MAX_RATE
 
 L1_WEIGHT = 4.0  # times sqrt(lambda)
 MS_SSIM_WEIGHT = 1280.0  # times lambda
-_SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang, Simoncelli, Bovik 2003, section 4
-_C1, _C2 = (0.01 * 255.0) ** 2, (0.03 * 255.0) ** 2
-_TAPS, _SIGMA = 11, 1.5
 
 
 @dataclass(frozen=True)
@@ -97,9 +95,9 @@ def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
     """
     total, difference = 255.0 * (a + b), 255.0 * (a - b)
     result = torch.ones(a.shape[:2], dtype=a.dtype, device=a.device)
-    for scale, weight in enumerate(_SCALES):
+    for scale, weight in enumerate(SCALE_WEIGHTS):
         structure, similarity = _ssim(total, difference)
-        last = scale == len(_SCALES) - 1
+        last = scale == len(SCALE_WEIGHTS) - 1
         result = result * (similarity if last else structure).clamp_min(1e-6) ** weight
         if not last:
             total, difference = _halved(total), _halved(difference)
@@ -112,17 +110,17 @@ def _ssim(total: Tensor, difference: Tensor) -> tuple[Tensor, Tensor]:
     mean_s, mean_d = _blurred(centred), _blurred(difference)
     var_s = _blurred(centred.square()) - mean_s.square()
     var_d = _blurred(difference.square()) - mean_d.square()
-    structure = 1.0 - var_d / (0.5 * (var_s + var_d) + _C2)
+    structure = 1.0 - var_d / (0.5 * (var_s + var_d) + SSIM_C2)
     power_d = mean_d.square()
-    luminance = 1.0 - power_d / (0.5 * ((mean_s + 255.0).square() + power_d) + _C1)
+    luminance = 1.0 - power_d / (0.5 * ((mean_s + 255.0).square() + power_d) + SSIM_C1)
     return structure.mean((2, 3)), (luminance * structure).mean((2, 3))
 
 
 def _blurred(planes: Tensor) -> Tensor:
     """Planes (B,C,H,W) filtered by the Gaussian window where it fits."""
-    offsets = torch.arange(_TAPS, dtype=planes.dtype, device=planes.device) - _TAPS // 2
-    taps = torch.exp(-offsets.square() / (2.0 * _SIGMA**2))
-    window = (taps / taps.sum()).expand(planes.shape[1], 1, 1, _TAPS)
+    offsets = torch.arange(WINDOW_TAPS, dtype=planes.dtype, device=planes.device) - WINDOW_TAPS // 2
+    taps = torch.exp(-offsets.square() / (2.0 * WINDOW_SIGMA**2))
+    window = (taps / taps.sum()).expand(planes.shape[1], 1, 1, WINDOW_TAPS)
     rows = F.conv2d(planes, window.transpose(2, 3), groups=planes.shape[1])
     return F.conv2d(rows, window, groups=planes.shape[1])
 

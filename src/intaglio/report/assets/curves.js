@@ -3,46 +3,39 @@
 let chart;
 
 const measureNow = () => MEASURES.find((each) => each.key === chosen.measure);
-const nice = (value) => Number(value.toPrecision(3)).toString();
 
 function measuredCurve(codec) {
   const rows = shownRows().filter((row) => row.codec === codec && row.value("bpp") > 0);
   const drawn = rows.filter((row) => typeof row.value(chosen.measure) === "number");
   drawn.sort((a, b) => a.value("bpp") - b.value("bpp"));
+  const look = codecLook(codec);
   return {
+    ...look,
     label: data.codecs[codec].label,
     data: drawn.map((row) => ({ x: row.value("bpp"), y: row.value(chosen.measure), row })),
-    borderColor: codecColour(codec),
-    backgroundColor: codecColour(codec),
-    pointStyle: SHAPES[codec % SHAPES.length],
-    borderWidth: data.codecs[codec].key === "intaglio" ? 3 : 1.75,
-    pointRadius: 4,
-    order: data.codecs[codec].key === "intaglio" ? 0 : 1,
+    radius: drawn.length > 1 ? look.radius : look.radius + 3, // a point without a line is easily missed
+    order: isOurs(data.codecs[codec].key) ? 0 : 1,
   };
 }
 
+const publishedPlace = () => (chosen.scope < 0 ? { psnr: 1, ms_ssim_db: 2 }[chosen.measure] : undefined);
+
 function publishedCurve(method) {
-  const place = { psnr: 1, ms_ssim_db: 2 }[chosen.measure];
-  const drawn = place ? data.published[method].filter((point) => typeof point[place] === "number") : [];
-  const known = data.codecs.findIndex((codec) => codec.key === method);
-  const tint = known < 0 ? colour("faint") : codecColour(known);
+  const place = publishedPlace();
+  const drawn = data.published[method].filter((point) => point[0] > 0 && typeof point[place] === "number");
   return {
+    ...publishedLook(method),
     label: `${method}, published`,
     data: drawn.map((point) => ({ x: point[0], y: point[place] })),
-    borderColor: tint,
-    backgroundColor: tint,
-    borderDash: [6, 4],
-    borderWidth: 1.5,
-    pointRadius: 2,
     order: 2,
   };
 }
 
 function datasets() {
   const own = data.codecs.map((codec, index) => index).filter((index) => chosen.codecs.has(index)).map(measuredCurve);
-  const others = chosen.scope < 0 ? [...chosen.published].map(publishedCurve) : [];
+  const others = publishedPlace() ? [...chosen.published].map(publishedCurve) : [];
   return [...own, ...others].filter((curve) => curve.data.length).map((curve) => ({
-    ...curve, showLine: true, clip: 8, pointHoverRadius: 7, pointHitRadius: 12,
+    ...curve, showLine: true, clip: 12, pointRadius: curve.radius, pointRotation: curve.rotation, pointHoverRadius: curve.radius + 3, pointHitRadius: 12,
   }));
 }
 
@@ -59,23 +52,56 @@ function pointLines(item) {
   return lines;
 }
 
-const oneTwoFive = (value) => [1, 2, 5].includes(Number((value / 10 ** Math.floor(Math.log10(value) + 1e-9)).toFixed(6)));
+const oneTwoFive = ({ value }) => [1, 2, 5].includes(Number((value / 10 ** Math.floor(Math.log10(value) + 1e-9)).toFixed(6)));
 
-function axes() {
-  const measure = measureNow();
+// As few digits as tell every tick from the next: 24.7, 24.75, 24.8 need two.
+function tickDigits(ticks) {
+  const values = ticks.map((tick) => tick.value);
+  const apart = Math.min(...values.slice(1).map((value, index) => Math.abs(value - values[index])).filter((step) => step > 0));
+  const exact = (digits) => values.every((value) => Math.abs(value - Number(value.toFixed(digits))) < apart / 100);
+  return [0, 1, 2, 3, 4, 5, 6, 7].find(exact) ?? 8;
+}
+
+const evenTick = (value, index, ticks) => text(value, tickDigits(ticks));
+const shortTick = (value) => Number(value.toPrecision(6)).toString();
+
+// Room on either side, for the points at the ends; the axis of a single rate gets some on both sides of it.
+function widened(axis) {
+  const room = Math.max((axis.max / axis.min) ** 0.03, 1.01);
+  axis.min /= room;
+  axis.max *= room;
+}
+
+// 1, 2 and 5 where they tell the range; even steps where the rates lie close together.
+function rateTicks(axis) {
+  const kept = axis.ticks.filter(oneTwoFive);
+  axis.ticks = kept.length >= 3 ? kept : evenTicks(axis.min, axis.max);
+}
+
+// About five ticks, at multiples of 1, 2 or 5 times a power of ten.
+function evenTicks(low, high) {
+  const wanted = (high - low) / 5, power = 10 ** Math.floor(Math.log10(wanted));
+  const step = power * [1, 2, 5, 10].find((each) => each * power >= wanted * 0.99);
+  const first = Math.ceil(low / step - 1e-6), last = Math.floor(high / step + 1e-6);
+  return Array.from({ length: last - first + 1 }, (_, index) => ({ value: (first + index) * step }));
+}
+
+function rateAxis(curves) {
+  const rates = curves.flatMap((curve) => curve.data.map((point) => point.x));
+  if (chosen.axis === "logarithmic") {
+    return { type: "logarithmic", afterDataLimits: widened, afterBuildTicks: rateTicks, ticks: { callback: shortTick } };
+  }
+  return { type: "linear", beginAtZero: Math.max(...rates) > 2 * Math.min(...rates), grace: "3%", ticks: { callback: evenTick } };
+}
+
+function axes(curves) {
+  const measure = measureNow(), rate = rateAxis(curves);
   const common = { grid: { color: colour("line") }, border: { color: colour("line") } };
   const title = (label) => ({ display: true, text: label, color: colour("quiet"), font: { size: 13 } });
-  const logarithmic = chosen.axis === "logarithmic";
+  const ticks = { color: colour("quiet"), maxRotation: 0, autoSkipPadding: 12 };
   return {
-    x: {
-      ...common,
-      type: chosen.axis,
-      title: title("Rate, bits per pixel (bit/px)"),
-      beginAtZero: !logarithmic,
-      afterBuildTicks: (axis) => { if (logarithmic) axis.ticks = axis.ticks.filter((tick) => oneTwoFive(tick.value)); },
-      ticks: { color: colour("quiet"), maxRotation: 0, autoSkipPadding: 12, callback: nice },
-    },
-    y: { ...common, title: title(`${measure.long}, ${measure.unit}`), ticks: { color: colour("quiet"), callback: nice } },
+    x: { ...common, ...rate, title: title("Rate, bits per pixel (bit/px)"), ticks: { ...ticks, ...rate.ticks } },
+    y: { ...common, grace: "4%", title: title(`${measure.long}, ${measure.unit}`), ticks: { ...ticks, callback: evenTick } },
   };
 }
 
@@ -90,20 +116,21 @@ function tooltip() {
 
 function drawCurves() {
   Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
+  const curves = datasets();
   const options = {
     animation: false,
     responsive: true,
     maintainAspectRatio: false,
     interaction: { mode: "nearest", intersect: false },
     plugins: { legend: { display: false }, tooltip: tooltip() },
-    scales: axes(),
+    scales: axes(curves),
   };
   if (chart) {
-    chart.data.datasets = datasets();
+    chart.data.datasets = curves;
     chart.options = options;
     chart.update();
   } else {
-    chart = new Chart(byId("curves"), { type: "scatter", data: { datasets: datasets() }, options });
+    chart = new Chart(byId("curves"), { type: "scatter", data: { datasets: curves }, options });
   }
   const names = chart.data.datasets.map((each) => each.label).join(", ");
   const what = names ? `${names}. The figures are in the table below.` : "no figures of this measure.";
@@ -128,42 +155,49 @@ function walkCurves(event) {
   byId("curves-said").textContent = `${label}: ${pointLines({ raw: line[index] }).join(", ")}`;
 }
 
-function legendEntry(set, key, label, swatch) {
-  const input = make("input", { type: "checkbox" });
+function legendEntry(set, key, label, look) {
+  const input = make("input", { type: "checkbox", value: key });
   input.checked = set.has(key);
   input.addEventListener("change", () => {
     if (input.checked) set.add(key);
     else set.delete(key);
     refresh();
+    // The legend is made anew; the keyboard goes on where it was.
+    const again = [...byId("legend").querySelectorAll("input")].find((each) => each.value === String(key));
+    if (again) again.focus();
   });
-  return make("label", {}, input, swatch, make("span", {}, label));
+  return make("label", {}, input, swatch(look, true), make("span", {}, label));
 }
 
+function codecEntry(codec, index) {
+  const rows = means.filter((row) => row.codec === index);
+  const fewest = Math.min(...rows.map((row) => row.pictures));
+  const part = chosen.scope < 0 && fewest < data.pictures.length ? ` (mean of ${fewest} of ${data.pictures.length} pictures)` : "";
+  const entry = legendEntry(chosen.codecs, index, codec.label + (rows.length ? part : " (no figures)"), codecLook(index));
+  entry.title = codec.about;
+  return entry;
+}
+
+// Published methods that were chosen once stand beside the codecs, where the chart can draw them; the others are folded.
+const listed = new Set();
+
 function drawLegend() {
-  const box = byId("legend");
-  box.querySelectorAll("label").forEach((each) => each.remove());
-  data.codecs.forEach((codec, index) => {
-    const swatch = make("i", { class: "swatch", "aria-hidden": "true" });
-    swatch.style.background = codecColour(index);
-    const fewest = Math.min(...means.filter((row) => row.codec === index).map((row) => row.pictures));
-    const part = chosen.scope < 0 && fewest < data.pictures.length ? ` (mean of ${fewest} of ${data.pictures.length} pictures)` : "";
-    const entry = legendEntry(chosen.codecs, index, codec.label + part, swatch);
-    entry.title = codec.about;
-    box.append(entry);
-  });
+  chosen.published.forEach((method) => listed.add(method));
+  const entry = (method) => legendEntry(chosen.published, method, `${method}, published`, publishedLook(method));
+  const more = Object.keys(data.published).filter((method) => !listed.has(method));
+  const drawn = publishedPlace() ? [...listed].map(entry) : [];
+  byId("legend").replaceChildren(byId("legend").querySelector("legend"), ...data.codecs.map(codecEntry), ...drawn);
+  byId("published").replaceChildren(byId("published").querySelector("legend"), ...more.map(entry));
+  byId("published-box").hidden = !more.length || !publishedPlace();
+  byId("published-box").querySelector("summary").textContent = `More published curves (${more.length})`;
+  byId("published-note").hidden = !Object.keys(data.published).length;
 }
 
 function startPublished() {
   const methods = Object.keys(data.published);
-  byId("published-box").hidden = !methods.length;
   const ours = methods.filter((method) => data.codecs.some((codec) => codec.key === method));
   const first = methods.length <= 6 ? methods : ours.length ? ours : methods.slice(0, 4);
   first.forEach((method) => chosen.published.add(method));
-  byId("published-box").querySelector("summary").textContent = `Published curves (${methods.length})`;
-  byId("published").append(...methods.map((method) => {
-    const swatch = make("i", { class: "swatch dashed", "aria-hidden": "true" });
-    return legendEntry(chosen.published, method, method, swatch);
-  }));
 }
 
 function startCurves() {

@@ -7,7 +7,7 @@ function headline() {
   const when = data.date ? new Date(data.date) : null;
   const date = when && !Number.isNaN(when.getTime()) ? when.toLocaleDateString("en", { year: "numeric", month: "long", day: "numeric" }) : "";
   const unfinished = data.finished === false ? "The run was not finished" : "";
-  const target = data.target && data.target.bytes ? `Each codec at the setting that comes closest to ${text(data.target.bytes, 0)} bytes` : "";
+  const target = data.target && data.target.bytes ? `Each codec's largest file of at most ${text(data.target.bytes, 0)} bytes` : "";
   const failed = data.errors.count ? `${count(data.errors.count, "error")}, listed below` : "";
   byId("subline").textContent = [date, unfinished, target, failed].filter(Boolean).join(" · ");
 }
@@ -60,8 +60,8 @@ function startScope() {
 }
 
 function startErrors() {
-  byId("errors-section").hidden = !data.errors.count;
-  byId("errors-title").textContent = count(data.errors.count, "error");
+  byId("errors-section").hidden = !data.errors.lines.length;
+  byId("errors-title").textContent = data.errors.count ? count(data.errors.count, "error") : "Not so small";
   byId("errors").append(...data.errors.lines.map((line) => make("li", {}, line)));
 }
 

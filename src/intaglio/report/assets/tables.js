@@ -51,9 +51,7 @@ function drawFigures() {
 }
 
 function figuresLine(row, settings, numbers) {
-  const swatch = make("i", { class: "swatch", "aria-hidden": "true" });
-  swatch.style.background = codecColour(row.codec);
-  const first = make("th", { scope: "row" }, swatch, data.codecs[row.codec].label);
+  const first = make("th", { scope: "row" }, swatch(codecLook(row.codec), false), data.codecs[row.codec].label);
   const setting = settings.length > 1 ? [make("td", {}, row.setting)] : [];
   const cells = numbers.map(({ key, digits }) => make("td", { class: "number" }, text(key === "pictures" ? row.pictures : row.value(key), digits)));
   return make("tr", {}, first, ...setting, ...cells);
@@ -64,21 +62,23 @@ const percent = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(
 function bdCell(cell) {
   if (!cell) return make("td", { class: "number own" }, "");
   if (typeof cell.rate !== "number") return make("td", { class: "number", title: cell.reason || "" }, "–");
-  const held = typeof cell.interval_low === "number";
+  const held = typeof cell.interval_low === "number" && typeof cell.interval_high === "number";
   const range = held ? [make("small", {}, `${percent(cell.interval_low)} to ${percent(cell.interval_high)}`)] : [];
   const sure = held && cell.interval_low * cell.interval_high > 0;
   const verdict = cell.rate < 0 ? "saves" : "costs";
-  const counted = typeof cell.low === "number" ? `compared from ${cell.low.toFixed(2)} to ${cell.high.toFixed(2)}, ${count(cell.pictures || 0, "picture")}` : "";
-  return make("td", { class: `number ${sure || !held ? verdict : ""}`, title: counted }, percent(cell.rate), ...range);
+  const counted = typeof cell.low === "number" && typeof cell.high === "number" ? `compared from ${cell.low.toFixed(2)} to ${cell.high.toFixed(2)}, ${count(cell.pictures || 0, "picture")}` : "";
+  return make("td", { class: sure ? `number ${verdict}` : "number", title: counted }, percent(cell.rate), ...range);
 }
 
 const codecLabel = (key) => (data.codecs.find((codec) => codec.key === key) || { label: key }).label;
 
 function drawBd(metric) {
   const found = data.bd_rate[metric];
-  const cell = (anchor, test) => found.cells.find((each) => each.anchor === anchor && each.test === test);
-  const head = make("tr", {}, make("th", { scope: "col" }, "Against"), ...found.codecs.map((key) => make("th", { scope: "col", class: "number" }, codecLabel(key))));
-  const lines = found.codecs.map((anchor) => make("tr", {}, make("th", { scope: "row" }, codecLabel(anchor)), ...found.codecs.map((test) => bdCell(anchor === test ? null : cell(anchor, test)))));
+  const cell = (test, anchor) => found.cells.find((each) => each.anchor === anchor && each.test === test);
+  const heads = found.codecs.map((key) => make("th", { scope: "col", class: "number" }, codecLabel(key)));
+  const head = make("tr", {}, make("th", { scope: "col" }, "Row against column"), ...heads);
+  const line = (test) => found.codecs.map((anchor) => bdCell(anchor === test ? null : cell(test, anchor)));
+  const lines = found.codecs.map((test) => make("tr", {}, make("th", { scope: "row" }, codecLabel(test)), ...line(test)));
   byId("bd").replaceChildren(make("table", { class: "matrix" }, make("thead", {}, head), make("tbody", {}, ...lines)));
   const reasons = found.cells.map((each) => each.reason).filter(Boolean);
   byId("bd-remarks").replaceChildren(...[...new Set([...(found.notices || []), ...reasons])].map((line) => make("li", {}, line)));
@@ -88,8 +88,9 @@ function startBd() {
   const metrics = Object.keys(data.bd_rate).filter((metric) => data.bd_rate[metric].codecs.length > 1);
   byId("bd-section").hidden = !metrics.length;
   if (!metrics.length) return;
-  byId("bd-note").textContent = "How many more bits the codec of a column needs than the codec of its line for the same quality, in percent; "
-    + "below zero it saves bits. Small: where the figure lies with 95 % confidence, the pictures taken for a sample of all pictures.";
+  byId("bd-note").textContent = "The row against the column: how many more bits the codec of a row needs than the codec of a column for the same "
+    + "quality, in percent; below zero it saves bits. Small: where the figure lies with 95 % confidence, the pictures taken for a sample of all "
+    + "pictures; coloured where that does not hold zero.";
   const label = (key) => (MEASURES.find((each) => each.key === key) || { label: key }).label;
   if (metrics.length > 1) segments(byId("bd-measure"), "bd", metrics.map((key) => [key, label(key)]), metrics[0], drawBd);
   else byId("bd-note").textContent += ` Quality: ${label(metrics[0])}.`;
