@@ -60,6 +60,26 @@ class HyperSynthesis(nn.Module):
         for placed in self.placed().values():
             placed.limit()
 
+    @torch.no_grad()
+    def interpolate(self, channels: int, mark: Tensor) -> None:
+        """Lets it begin with the first channels of z, each a value at one of 4x4 positions, interpolated between them:
+        side information then ends with what is above 0 and what is below of each (in quarters, alternately), and with
+        `mark` (anchors,) where those positions are, 0 elsewhere.
+        """
+        side, marked = self.to_full.weight.shape[0] // 4, self.first.weight.shape[0] - 1
+        self.first.weight[:, :channels] = 0.0  # large as they are, they would drown what else there is
+        for place, (channel, sign) in enumerate(product(range(channels), (1.0, -1.0))):
+            hidden = marked - 1 - place
+            _clear(self.first, hidden)
+            self.first.weight[hidden, channel, 1, 1] = sign * _SEEN
+            _upwards(self.to_half, hidden, hidden)
+            _upwards(self.to_full, hidden, side - 2 - place)
+        _clear(self.to_half, slice(4 * marked, 4 * marked + 4))
+        self.to_half.bias.anchors[:, 4 * marked] = mark
+        _clear(self.to_full, slice(4 * side - 4, 4 * side))
+        self.to_full.weight[:, marked] = 0.0
+        self.to_full.weight[4 * side - 4, marked, 1, 1] = 1.0
+
     def placed(self) -> dict[str, Placed]:
         """The layers by name, with their exponents."""
         z, first, half, side = self.scales.all()
@@ -78,6 +98,19 @@ class HyperSynthesis(nn.Module):
         h = requantise(self.first(z_hat.clamp(-PLANE_LIMIT, PLANE_LIMIT), rate, z), first)
         h = F.pixel_shuffle(requantise(self.to_half(h, rate, first), half), 2)
         return F.pixel_shuffle(requantise(self.to_full(h, rate, half), side), 2)
+
+
+def _clear(layer: IntegerConv, outputs: int | slice) -> None:
+    layer.weight[outputs] = 0.0
+    layer.bias.anchors[:, outputs] = 0.0
+
+
+def _upwards(layer: IntegerConv, source: int, target: int) -> None:
+    """Of a 3x3 layer before a pixel shuffle of 2: the target alone sees the source, linear between its positions."""
+    taps = torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.5, 0.5]])
+    _clear(layer, slice(4 * target, 4 * target + 4))
+    layer.weight[:, source] = 0.0
+    layer.weight[4 * target : 4 * target + 4, source] = torch.einsum("ai,bj->abij", taps, taps).flatten(0, 1)
 
 
 class GivenSide(nn.Module):
@@ -132,7 +165,7 @@ class ContextStep(nn.Module):
 
     def __init__(self, widths: Widths, number: int) -> None:
         super().__init__()
-        self.number, self.layout = number, widths.layout
+        self.number, self.layout, self.side = number, widths.layout, widths.side
         wide, anchors = widths.context, widths.anchors
         channel, base = _planes(self.layout.seen(number), widths.falling)
         self.register_buffer("channel", channel, persistent=False)
@@ -151,6 +184,27 @@ class ContextStep(nn.Module):
         self.heads = nn.ModuleList(heads)
         for placed in self.placed().values():
             placed.limit()
+
+    @torch.no_grad()
+    def see_interpolated(self, channels: int) -> None:
+        """Lets the step begin with means: of the first channels those that `HyperSynthesis.interpolate` left, certain
+        where it marked them.
+        """
+        heads, wide, end = self._heads(), self.first.weight.shape[0], self.side
+        for place in range(2 * channels + 1):
+            hidden = wide - 1 - place
+            _clear(self.first, hidden)
+            _clear(self.second, hidden)
+            self.first.weight[:, end - 1 - place] = 0.0
+            self.second.weight[:, hidden] = 0.0
+            for head in heads:
+                head.weight[:, hidden] = 0.0
+            self.first.weight[hidden, end - 1 - place] = 0.5
+            self.second.weight[hidden, hidden, 1, 1] = 2.0
+        half = heads[0].weight.shape[0] // 2
+        for place, (channel, sign) in enumerate(product(range(channels), (1.0, -1.0))):
+            heads[0].weight[channel, wide - 2 - place] = sign / _SEEN
+            heads[0].weight[half + channel, wide - 1] = -1.0
 
     @torch.no_grad()
     def see_neighbours(self, channels: Sequence[int]) -> None:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from intaglio.scales import LOG_STEP, SCALE_MIN, SCALES
-from intaglio.traversal import Layout
+from intaglio.traversal import HYPER_SCALE, Layout
 from intaglio.workshop.bounds import bounded
 from intaglio.workshop.data import at_least, patch_statistics, planes_of
 from intaglio.workshop.hyper import Widths
@@ -33,11 +33,14 @@ from intaglio.workshop.models.photo import CORRECTION, PATCH, Z_UNIT, HyperAnaly
 from intaglio.workshop.models.widths import limited
 
 CELL = 4  # pixels: the finest grid of the networks is at 1/4
-ADDED, SHARE = 0.05, 0.2  # units of what the synthesis adds to the linear path: see CORRECTION of `photo`
+# What is wrong with the linear path is about ERROR / lmbda^POWER, 0..1; the unit of what the networks add to it.
+ERROR, POWER = 0.0036, 0.23
+SHARE = 5.0  # of the given picture's local detail, in that unit
 FAINT = 0.01  # deviations of latents about it and below are not told from it
 BLUR = 5  # cells: what the means of cells are compared with
 Z_START = 1.0  # deviation of z at the highest rate, before training; at the lowest it is nearly always 0
 FORESEEN = 0.4  # deviation of the first channels once their neighbours are known
+CERTAIN = 0.4  # deviation, with training's noise, of what is known already
 BLIND = 128.0  # what a blind model is given
 
 
@@ -47,7 +50,7 @@ class ConditionalConfig:
 
     latent: int = limited(128, least=32, most=2 * PATCH * PATCH)  # M, channels of y
     analysis: tuple[int, int, int] = (32, 64, 128)  # at 1/4, 1/8, 1/16
-    synthesis: tuple[int, int, int] = (128, 64, 32)  # at 1/16, 1/8, 1/4
+    synthesis: tuple[int, int, int] = (96, 64, 48)  # at 1/16, 1/8, 1/4
     hyper: int = 48  # z, at 1/64
     side: int = 64  # side information from z, at 1/16
     given: int = 64  # and from the given picture
@@ -70,6 +73,11 @@ class Kind:
     def gain(self, config: ConditionalConfig) -> Tensor:
         """Log of the gain on y at the start, (anchors, M)."""
         return unit_gain(config.anchors, self.target, self.lmbdas).expand(-1, config.latent)
+
+    def error(self, config: ConditionalConfig) -> Tensor:
+        """Log of the deviation of what the linear path leaves, at the start, (anchors, 1)."""
+        first, last = (math.log(ERROR) - POWER * math.log(each) for each in self.lmbdas)
+        return torch.linspace(first, last, config.anchors)[:, None]
 
 
 def arranged(linear: Tensor, following: Tensor) -> Tensor:
@@ -128,7 +136,9 @@ class Analysis(nn.Module):
 
 
 class Seen(nn.Module):
-    """The given picture, planes (B,G,16h,16w) about 0, as the synthesis sees it: features at 1/16, 1/8 and 1/4."""
+    """Planes (B,P,16h,16w) about 0, what is given beside what the linear path decoded, as the synthesis sees them:
+    features at 1/16, 1/8 and 1/4.
+    """
 
     def __init__(self, planes: int, widths: tuple[int, int, int]) -> None:
         super().__init__()
@@ -186,10 +196,11 @@ class Synthesis(nn.Module):
         self.base, self.kind = kind.base, kind
         self.following = Following(PATCH, kind.target, kind.given)
         self.linear = nn.Conv2d(config.latent - self.following.channels, kind.target * PATCH**2, 1, bias=False)
-        self.seen, self.detail = Seen(kind.given, config.synthesis), Detail(kind.given)
+        self.seen = Seen(kind.given + kind.target, config.synthesis)
+        self.detail = Detail(kind.given)
         self.spread = nn.Parameter(torch.ones(config.latent, 1, 1))
         self.first = conv3(config.latent, wide)
-        self.sixteenth = nn.Sequential(Residual(wide), Residual(wide), Residual(wide))
+        self.sixteenth = nn.Sequential(Residual(wide), Residual(wide))
         self.to_eighth = conv3(wide, 4 * eighth)
         self.eighth = nn.Sequential(Residual(eighth), Residual(eighth))
         self.to_quarter = conv3(eighth, 4 * quarter)
@@ -198,36 +209,66 @@ class Synthesis(nn.Module):
         self.gain = RateTable(-kind.gain(config))
         self.wide_gain = RateTable(torch.zeros(config.anchors, wide))
         self.eighth_gain = RateTable(torch.zeros(config.anchors, eighth))
+        self.quarter_gain = RateTable(torch.zeros(config.anchors, quarter))
+        self.error = RateTable(kind.error(config))
 
     def forward(self, y_hat: Tensor, rate: Tensor, given: Tensor) -> Tensor:
         given = given / 255.0
         with torch.autocast(given.device.type, enabled=False):
             y = y_hat * torch.exp(self.gain(rate))
             fixed, coefficients = parted(y, self.kind.target)
-            linear = F.pixel_shuffle(self.linear(fixed), CELL)
-            following = self.following(coefficients, given - 0.5)
-        at_sixteenth, at_eighth, at_quarter = self.seen(given - 0.5)
+            linear = F.pixel_shuffle(F.pixel_shuffle(self.linear(fixed), CELL), CELL)
+            linear = linear + self.following(coefficients, given - 0.5)
+        at_sixteenth, at_eighth, at_quarter = self.seen(torch.cat([given - 0.5, 4.0 * linear], 1))
         seen = y * self.spread  # through a logarithm: where chroma is not small it is fifty times what it mostly is
         seen = torch.sign(seen) * torch.log1p(seen.abs())
         h = self.sixteenth(self.first(seen) + at_sixteenth) * torch.exp(self.wide_gain(rate))
         h = F.pixel_shuffle(self.to_eighth(F.leaky_relu(h, 0.1)), 2)
         h = self.eighth(h + at_eighth) * torch.exp(self.eighth_gain(rate))
-        h = self.quarter(F.pixel_shuffle(self.to_quarter(F.leaky_relu(h, 0.1)), 2) + at_quarter)
+        h = F.pixel_shuffle(self.to_quarter(F.leaky_relu(h, 0.1)), 2)
+        h = self.quarter(h + at_quarter) * torch.exp(self.quarter_gain(rate))
         fine, coarse, samples = self.detail(given - 0.5)
-        h = self.last(torch.cat([F.leaky_relu(h, 0.1), samples], 1)).float()
-        return F.pixel_shuffle(linear + self._cells(h, fine, coarse), CELL) + following + self.base(given)
+        h = self.last(torch.cat([F.leaky_relu(h, 0.1), samples], 1)).float() * torch.exp(self.error(rate))
+        return F.pixel_shuffle(self._cells(h, fine, coarse), CELL) + linear + self.base(given)
 
     def _cells(self, h: Tensor, fine: Tensor, coarse: Tensor) -> Tensor:
         """(B,16T,h,w): what is added to the samples of each cell."""
         planes, size, cells = self.kind.target, CELL**2, []
         for plane in range(planes):
             seen = plane % self.kind.given
-            found = ADDED * h[:, plane * size : (plane + 1) * size]
+            found = h[:, plane * size : (plane + 1) * size]
             for number, detail in enumerate((fine[:, seen * size : (seen + 1) * size], coarse[:, seen : seen + 1])):
                 at = planes * (size + number) + plane
                 found = found + SHARE * h[:, at : at + 1] * detail
             cells.append(found)
         return torch.cat(cells, 1)
+
+
+class Means(nn.Module):
+    """y (B,M,h,w) to z (B,C,h/4,w/4): a network; to its first channels the means of one in 4x4 patches are added, from
+    which those between can be told.
+    """
+
+    which: Tensor
+
+    def __init__(self, config: ConditionalConfig, planes: int) -> None:
+        super().__init__()
+        self.network = HyperAnalysis(config)
+        which = torch.eye(planes, config.latent)[:, :, None, None]
+        self.register_buffer("which", F.pad(which, (0, 0, 0, 0, 0, 0, 0, config.hyper - planes)), persistent=False)
+
+    def forward(self, y: Tensor) -> Tensor:
+        h = self.network(y)
+        with torch.autocast(y.device.type, enabled=False):
+            return h + F.conv2d(y.float(), self.which, stride=HYPER_SCALE)
+
+    @torch.no_grad()
+    def start(self, planes: int) -> None:
+        """Lets the first channels be means alone."""
+        last = self.network.layers[-1]
+        assert isinstance(last, nn.Conv2d)
+        assert last.bias is not None
+        last.weight[:planes], last.bias[:planes] = 0.0, 0.0
 
 
 class Conditional(Hyperprior):
@@ -241,7 +282,7 @@ class Conditional(Hyperprior):
         kind, layout = self.kind, Layout(config.latent)
         sizes = config.hyper, config.side, config.context, config.anchors
         widths = Widths(layout, *sizes, falling=True, planes=kind.given, given=config.given)
-        transforms = Transforms(Analysis(config, kind), Synthesis(config, kind), HyperAnalysis(config))
+        transforms = Transforms(Analysis(config, kind), Synthesis(config, kind), Means(config, kind.target))
         super().__init__(config, widths, transforms)
         start = torch.linspace(0.0, math.log(Z_START / SCALE_MIN) / LOG_STEP, config.anchors)
         self.z_index = RateTable(start[:, None].repeat(1, config.hyper), Z_UNIT)
@@ -297,25 +338,43 @@ class Conditional(Hyperprior):
         synthesis.linear.weight.copy_(order.reshape(fixed, -1).t()[:, :, None, None])
         synthesis.spread.copy_(1.0 / (FAINT + deviation)[:, None, None])
         self._start_scales(deviation)
-        for step in self.context_steps:
-            step.see_neighbours(range(planes))
+        self.start_means(deviation)
+
+    def _spread(self, deviation: Tensor) -> Tensor:
+        """Deviations of y at each anchor, (anchors,M), from those of the KLT's coefficients, (M,)."""
+        return deviation * torch.exp(self.kind.gain(self.config).to(deviation))
 
     def _start_scales(self, deviation: Tensor) -> None:
         """Lets the context steps begin with the deviations of y that the KLT's coefficients, (M,), have at each rate:
         at the lowest, y is nearly always 0, and what it costs to say more would be all that training saw for long.
         """
-        spread = deviation * torch.exp(self.kind.gain(self.config).to(deviation))
-        start = torch.log(spread.clamp_min(SCALE_MIN) / SCALE_MIN)
+        start = torch.log(self._spread(deviation).clamp_min(SCALE_MIN) / SCALE_MIN)
         for number, step in enumerate(self.context_steps):
             for head, part in zip(step.heads, self.layout.parts(number), strict=True):
                 assert isinstance(head, IntegerConv)
                 head.bias.anchors[:, head.weight.shape[0] // 2 :] = start[:, part[1]]
-            if number:  # whose means come from neighbours
-                first, planes = step.heads[0], self.kind.target
-                assert isinstance(first, IntegerConv)
-                half = first.weight.shape[0] // 2
-                rows = first.bias.anchors[:, half : half + planes]
-                rows.copy_((rows + math.log(FORESEEN)).clamp_min(0.0))
+
+    @torch.no_grad()
+    def start_means(self, deviation: Tensor) -> None:
+        """Lets the means of patches be foreseen from those of others: of one in 16, which z has, those halfway between
+        them; from both the rest. `deviation`: as of `_spread`.
+        """
+        planes, hyper_analysis = self.kind.target, self.hyper_analysis_net
+        assert isinstance(hyper_analysis, Means)
+        spread = self._spread(deviation)[:, :planes]
+        hyper_analysis.start(planes)
+        self.z_index.anchors[:, :planes] = torch.log(spread.clamp_min(SCALE_MIN) / SCALE_MIN) / LOG_STEP / Z_UNIT
+        foreseen = (FORESEEN * spread).clamp_min(SCALE_MIN)
+        self.hyper_synthesis.interpolate(planes, torch.log(foreseen.amax(1) / CERTAIN).clamp_min(0.0))
+        for number, step in enumerate(self.context_steps):
+            first = step.heads[0]
+            assert isinstance(first, IntegerConv)
+            half = first.weight.shape[0] // 2
+            first.bias.anchors[:, half : half + planes] = torch.log(foreseen / SCALE_MIN)
+            if number:
+                step.see_neighbours(range(planes))
+            else:
+                step.see_interpolated(planes)
 
     def _difference(self, picture: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
         """Target less base and given planes about 0, (1,T,H,W) and (1,G,H,W), of a picture cut to whole patches."""
