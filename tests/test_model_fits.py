@@ -51,6 +51,7 @@ CONFIGS = [{"latent": value} for value in (None, "x", 0, -4, 6, 8.0, True, float
 CONFIGS += [{"order": value} for value in (None, "x", "", 3)]
 CONFIGS += [{"order": "channels", "slices": value} for value in (None, "x", 0, -1, 3, 2.0, 10**9)] + [{"slices": 2}]
 CONFIGS += [{"rate": value} for value in (None, "x", -1, 199, 1.5, True)]
+CONFIGS += [{"error_cost": value} for value in (None, "x", -1, 1e6, float("nan"), True)]
 CONFIGS += [{"halo": value} for value in (None, "x", -1, 1.5, float("nan"), 10**9)]
 
 

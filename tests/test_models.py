@@ -142,7 +142,8 @@ def test_transforms_give_the_numbers_of_pytorch(case: Case, picture: np.ndarray,
     wanted = case.model.analysis(input_of(pair), torch.tensor([rate])).numpy()
     y = case.runnable.analysis(Window(picture, (0, 0, 8, 12), seen), rate)
     assert np.abs(wanted).max() > 0.5
-    assert np.abs(y - wanted).max() <= 1e-4 * np.abs(wanted).max()
+    loose = 1e-4 if case.model.given is None else 1e-3  # slopes are quotients of small differences
+    assert np.abs(y - wanted).max() <= loose * np.abs(wanted).max()
     y_hat = np.floor(y + 0.5)
     decoded = case.model.synthesis(torch.from_numpy(y_hat), torch.tensor([rate]), *known(pair)).clamp(0.0, 1.0)
     samples = decoded[0].permute(1, 2, 0).numpy() * np.float32(255.0)
@@ -160,12 +161,14 @@ def test_transforms_give_the_numbers_of_pytorch(case: Case, picture: np.ndarray,
 @torch.no_grad()
 def test_the_workshop_estimates_what_the_tables_charge(case: Case, picture: np.ndarray) -> None:
     layout, faint = case.model.layout, picture // 8 + 112  # far out, an escape costs less than training is told
-    ours, theirs = Round(layout), coders.Round(layout, case.runnable.tables)
+    ours = Round(layout, error_cost=case.model.error_cost)
+    theirs = coders.Round(layout, case.runnable.tables, case.runnable.zones)
     pair, seen = pair_of(case.model, faint), seen_by(case.model, faint)
     case.model.walk(pair, torch.tensor([RATE]), ours)
     latents(case.runnable, Window(faint, (0, 0, 8, 12), seen), RATE, theirs, seen)
     assert theirs.bits > 500.0
-    assert math.isclose(float(ours.bits), theirs.bits, rel_tol=0.001)
+    escapes = 0.02 if case.model.given == "picture" else 0.001  # what z has of an untrained model is far out
+    assert math.isclose(float(ours.bits), theirs.bits, rel_tol=escapes)
 
 
 @pytest.mark.slow
@@ -173,7 +176,7 @@ def test_what_is_decoded_is_what_was_encoded(case: Case, picture: np.ndarray, qu
     runnable = case.runnable
     given, seen = given_to(runnable, picture), seen_by(runnable, picture)
     header = codec.header_for(picture, codec.rate_for(quality, runnable), runnable, seen)
-    coder = coders.Encode(runnable.layout, runnable.tables)
+    coder = coders.Encode(runnable.layout, runnable.tables, runnable.zones)
     y_hat = latents(runnable, Window(picture, (0, 0, 8, 12), seen), header.rate, coder, seen)
     data = intaglio.encode(picture, quality, model=runnable, given=given)
     assert container.read(data).payloads == (coder.finish(),)

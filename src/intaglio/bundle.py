@@ -25,12 +25,14 @@ from intaglio.integer import CELL, GIVEN, HYPER, LEVELS, LOC_STEPS, Network, Ref
 from intaglio.modelfile import MAX_LOC, WITHOUT_HYPERPRIOR, ModelFile
 from intaglio.quality import MAX_RATE, RATES
 from intaglio.rans import Tables
+from intaglio.scales import dead_zones
 from intaglio.traversal import HYPER_SCALE, Layout
 
 Floats = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
 Steps = Sequence[Callable[[Any, Floats, int], tuple[Floats, NDArray[np.uint8]]]]
 LATENT_SCALE = 16  # pixels per latent
+MAX_COST = 1e6  # bits that an error of one step may be worth: beyond any use
 MAX_COUNT = 4096  # latent channels, slices of them, or latents of halo, of any model of ours
 BLIND = 128  # what the networks of a blind model see of the given picture
 
@@ -78,6 +80,7 @@ class Model:
             self.fixed_rate = _count(file.config["rate"], 0, MAX_RATE) if "rate" in file.config else None
             self.has_hyper = WITHOUT_HYPERPRIOR not in file.arrays
             self.given = _given_kind(file)
+            self.zones = _zones(file.config, self.has_hyper)
             self.blind = bool(file.config.get("blind", False))
             if self.has_hyper:
                 self._z_rows = _checked_rows(file.arrays["z_rows"], len(self.tables))
@@ -253,6 +256,16 @@ def _given_kind(file: ModelFile) -> str | None:
     if planes != (0 if kind is None else KINDS.get(kind) if isinstance(kind, str) else None):
         raise ValueError(f"given_kind is {kind!r}, and the network for it sees {planes} planes")
     return kind
+
+
+def _zones(config: Mapping[str, Any], gaussian: bool) -> Floats | None:
+    """The encoder's dead zones by row of the Gaussian tables, or None: it rounds."""
+    cost = config.get("error_cost", 0.0)
+    if isinstance(cost, bool) or not isinstance(cost, int | float) or not 0.0 <= cost < MAX_COST:
+        raise ValueError(f"error_cost is {cost!r}, not a number from 0 to below {MAX_COST:g}")
+    if cost and not gaussian:
+        raise ValueError(f"error_cost is {cost!r}, for a model whose latents have no Gaussian tables")
+    return dead_zones(cost) if cost else None
 
 
 def _count(value: object, least: int, most: int = MAX_COUNT) -> int:

@@ -285,7 +285,7 @@ def walk_tiles(
     """
     padded, given = _padded(images.to_rgb(pixels)), None if seen is None else _padded(seen)
     for box in container.tile_grid(header):
-        coder = kind(model.layout, model.tables)
+        coder = kind(model.layout, model.tables, model.zones)
         latents(model, _window(padded, given, box, model.halo), header.rate, coder, tile_of(given, box))
         yield coder
 

@@ -39,6 +39,8 @@ def quantise(values: Floats) -> NDArray[np.int32]:
 class Frozen(Coder[Floats]):
     """What the coders on frozen tables share; abstract."""
 
+    zones: Floats | None = None  # of an encoder, by row: see `intaglio.scales.dead_zones`; None: plain rounding
+
     def __init__(self, layout: Layout) -> None:
         """`layout`: what each step codes."""
         self.layout = layout
@@ -61,13 +63,23 @@ class Frozen(Coder[Floats]):
     def empty_y(self, y: Floats | None) -> Floats: ...
 
     def gaussian(self, y: Floats | None, y_hat: Floats, params: tuple[Floats, Any], step: int) -> Floats:
-        loc, index = params
-        symbols = None if y is None else quantise(take(y, self.layout, step) - loc)
-        return place(y_hat, self._code(symbols, index.astype(np.uint8)).astype(np.float32) + loc, self.layout, step)
+        (loc, index), symbols = params, None
+        rows = index.astype(np.uint8)
+        if y is not None:
+            values = take(y, self.layout, step) - loc
+            symbols = quantise(values)
+            if self.zones is not None:
+                symbols[np.abs(values) < self.zones[rows]] = 0
+        return place(y_hat, self._code(symbols, rows).astype(np.float32) + loc, self.layout, step)
 
 
 class _Given(Frozen):
     """A coder that is given the latents."""
+
+    def __init__(self, layout: Layout, zones: Floats | None = None) -> None:
+        """`zones`: float32 (SCALES,)."""
+        super().__init__(layout)
+        self.zones = zones
 
     def _z_grid(self, z: Floats | None) -> tuple[int, int]:
         assert z is not None
@@ -97,8 +109,8 @@ class Blind(Frozen):
 class Round(_Given):
     """Rounds, and sums the bits that the frozen tables charge (`bits`, a float)."""
 
-    def __init__(self, layout: Layout, tables: Tables) -> None:
-        super().__init__(layout)
+    def __init__(self, layout: Layout, tables: Tables, zones: Floats | None = None) -> None:
+        super().__init__(layout, zones)
         self.tables, self.bits = tables, 0.0
 
     def _code(self, symbols: NDArray[np.int32] | None, rows: NDArray[np.uint8]) -> NDArray[np.int32]:
@@ -112,8 +124,8 @@ class Encode(_Given):
     end).
     """
 
-    def __init__(self, layout: Layout, tables: Tables) -> None:
-        super().__init__(layout)
+    def __init__(self, layout: Layout, tables: Tables, zones: Floats | None = None) -> None:
+        super().__init__(layout, zones)
         self._encoder = Encoder(tables)
 
     def _code(self, symbols: NDArray[np.int32] | None, rows: NDArray[np.uint8]) -> NDArray[np.int32]:

@@ -169,8 +169,8 @@ def _joined(tiles: list[dict[str, NDArray[Any]]], boxes: tuple[TileBox, ...]) ->
 class _Recorded(Round):
     """Keeps what it sees: `y` and `z`, each what belongs to it by name; `z` is empty where there is none."""
 
-    def __init__(self, layout: Layout, tables: Tables) -> None:
-        super().__init__(layout, tables)
+    def __init__(self, layout: Layout, tables: Tables, zones: Floats | None = None) -> None:
+        super().__init__(layout, tables, zones)
         self.y: dict[str, NDArray[Any]] = {}
         self.z: dict[str, NDArray[Any]] = {}
         self._slice: dict[str, NDArray[Any]] = {}

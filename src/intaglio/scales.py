@@ -41,3 +41,19 @@ def scale_to_index(scale: ArrayLike) -> NDArray[np.float64]:
     if not np.all((scale > 0) & (scale < math.inf)):
         raise ArgumentError(f"scale, of shape {scale.shape}: every one must be a finite number above zero")
     return np.asarray(np.log(scale / SCALE_MIN) / LOG_STEP)
+
+
+def dead_zones(error_cost: float) -> NDArray[np.float32]:
+    """How far from its mean a latent may be, in quantisation steps, for an encoder to take it for the mean: float32
+    (SCALES,), for each row, 0.5 (which is rounding) to 1.5.
+
+    `error_cost`: bits that a squared error of one step is worth, above 0. Of v between 0 and 1.5, 0 is then better than
+    1 where `bits(1) - bits(0) > error_cost (v^2 - (1 - v)^2)`; bits by the discretised Gaussian of the row's scale.
+    Source: rate-distortion optimised quantisation, Sullivan and Wiegand 1998.
+    """
+    zones = []
+    for scale in scale_grid():
+        beyond, far = (math.erfc(edge / (scale * math.sqrt(2.0))) for edge in (0.5, 1.5))
+        bits = math.log2(1.0 - beyond) - math.log2(0.5 * (beyond - far))
+        zones.append(0.5 + bits / (2.0 * error_cost))
+    return np.clip(np.array(zones, np.float32), 0.5, 1.5)

@@ -124,8 +124,8 @@ def picture(path: Path) -> Workload:
 class _Record(Round):
     """Keeps every slice that goes through the coder."""
 
-    def __init__(self, layout: Layout, tables: Tables) -> None:
-        super().__init__(layout, tables)
+    def __init__(self, layout: Layout, tables: Tables, zones: NDArray[np.float32] | None = None) -> None:
+        super().__init__(layout, tables, zones)
         self.slices: list[tuple[NDArray[np.int32], NDArray[np.uint8]]] = []
 
     def _code(self, symbols: NDArray[np.int32] | None, rows: NDArray[np.uint8]) -> NDArray[np.int32]:

@@ -9,16 +9,19 @@ One for each `[train] quantiser` of a configuration, and `Round`:
     Dither  round(y - u) + u, one u          the same                         universal (Ziv 1985)
     Soft    soft_round(y) + U(-1/2, 1/2)     the mean of y given that         soft (Agustsson and Theis 2020)
     Round   round(y)                         the same
+
+Where the model has dead zones, whatever is rounded there is 0 within them, as in the codec.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
+from intaglio.scales import dead_zones
 from intaglio.traversal import Coder, Layout
 from intaglio.workshop.priors import gaussian_bits
 from intaglio.workshop.quantise import noise, soft_round, soft_round_mean, straight_through, universal
@@ -64,9 +67,12 @@ class _Summing(Coder[Tensor]):
     `intaglio.workshop.objective.Apart` does), and none of `closed` or of what is handed on reaches the means.
     """
 
-    def __init__(self, layout: Layout, apart: bool = False) -> None:
-        """`layout`: what each step codes."""
+    zoned: ClassVar[tuple[bool, bool]] = False, False  # whether what is charged, and handed on, is 0 in a dead zone
+
+    def __init__(self, layout: Layout, apart: bool = False, error_cost: float = 0.0) -> None:
+        """`layout`: what each step codes; `error_cost`: as of `intaglio.scales.dead_zones`, 0 for none."""
         self.layout, self.apart = layout, apart
+        self.zones = torch.from_numpy(dead_zones(error_cost)) if error_cost else None
         self.bits: Tensor | float = 0.0
         self.closed: Tensor | float = 0.0
 
@@ -94,7 +100,8 @@ class _Summing(Coder[Tensor]):
         loc, index = params
         parts = self.layout.parts(step)
         known = loc.detach() if self.apart else loc
-        charged, handed = self._quantise(torch.cat([y[part] for part in parts], 1) - known)
+        value = torch.cat([y[part] for part in parts], 1) - known
+        charged, handed = self._zeroed(value, index, self._quantise(value))
         if self.apart:
             self.closed = self.closed + closed_bits(charged).sum((1, 2, 3))
             charged = charged.detach() + (known - loc)  # the same value, whose gradient goes to the mean alone
@@ -104,6 +111,17 @@ class _Summing(Coder[Tensor]):
             y_hat[part] = values
         return y_hat
 
+    def _zeroed(self, value: Tensor, rows: Tensor | Likelihood, both: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """What is charged and what is handed on, where `zoned` 0 within the zones, with the gradient of `value`."""
+        if self.zones is None or not isinstance(rows, Tensor):
+            return both
+        inside = value.abs() < self.zones.to(value.device)[torch.floor(rows.detach() + 0.5).long()]
+        zero = value - value.detach()
+        charged, handed = (
+            torch.where(inside, zero, each) if zoned else each for each, zoned in zip(both, self.zoned, strict=True)
+        )
+        return charged, handed
+
 
 def _likelihood(rows: Tensor | Likelihood) -> Likelihood:
     return Rows(rows) if isinstance(rows, Tensor) else rows
@@ -111,6 +129,8 @@ def _likelihood(rows: Tensor | Likelihood) -> Likelihood:
 
 class Mixed(_Summing):
     """Charges the latent plus noise U(-1/2, 1/2); hands on the latent rounded straight through."""
+
+    zoned = False, True
 
     def _quantise(self, value: Tensor) -> tuple[Tensor, Tensor]:
         return noise(value), straight_through(value)
@@ -126,6 +146,8 @@ class Noise(_Summing):
 
 class Hard(_Summing):
     """Charges and hands on the latent rounded straight through: what the codec will do, for a frozen analysis."""
+
+    zoned = True, True
 
     def _quantise(self, value: Tensor) -> tuple[Tensor, Tensor]:
         rounded = straight_through(value)
@@ -152,6 +174,8 @@ class Soft(_Summing):
 
 class Round(_Summing):
     """Rounds the latent and its table's row; charges what the tables will."""
+
+    zoned = True, True
 
     def _quantise(self, value: Tensor) -> tuple[Tensor, Tensor]:
         rounded = torch.floor(value + 0.5)

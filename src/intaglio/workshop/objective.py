@@ -56,7 +56,7 @@ class Objective(nn.Module):
     def forward(self, batch: Tensor, rate: Tensor, progress: float, hard: bool) -> tuple[Tensor, ...]:
         """`progress`: 0..1, how much of the run is done; `hard`: round the latents, as the codec will."""
         pair = self.model.pair(batch)
-        coder = (Hard if hard else self.quantiser)(self.model.layout, self.apart)
+        coder = (Hard if hard else self.quantiser)(self.model.layout, self.apart, self.model.error_cost)
         if isinstance(coder, Soft):
             coder.alpha = annealed(progress, *self.alphas)
         net = Apart(self.model) if self.apart else None

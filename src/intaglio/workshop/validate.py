@@ -47,7 +47,7 @@ class Validator:
             with torch.random.fork_rng():
                 torch.manual_seed(number)
                 pair = model.pair(crop.to(device))
-            coder = Round(model.layout)
+            coder = Round(model.layout, error_cost=model.error_cost)
             decoded = model.walk(pair, steps, coder).clamp(0.0, 1.0)
             assert isinstance(coder.bits, Tensor)
             result = rate_distortion(pair[0], decoded, coder.bits, steps, Criterion(lmbdas=model.lmbdas))

@@ -75,6 +75,7 @@ class Model(nn.Module, ABC):
     fixed: ClassVar[bool] = True  # trained for one lambda; otherwise for the whole quality scale
     lmbdas: ClassVar[tuple[float, float]] = LMBDAS  # of the rate steps 0 and 198
     given: ClassVar[str | None] = None  # what both ends have besides the model: nothing, or a kind of picture
+    error_cost: ClassVar[float] = 0.0  # above 0, encoders have the zones of `intaglio.scales.dead_zones`
     halo: int  # latents around a tile that analysis and synthesis look at, at most
     has_hyper: ClassVar[bool]
 
@@ -133,8 +134,9 @@ class Model(nn.Module, ABC):
         slices = {"slices": self.layout.slices} if self.layout.slices > 1 else {}
         lmbdas = {"lmbdas": list(self.lmbdas)} if self.lmbdas != LMBDAS else {}
         given = {"given_kind": self.given} if self.given else {}
+        cost = {"error_cost": self.error_cost} if self.error_cost else {}
         config = asdict(self.config) | {"halo": self.halo, "latent": self.layout.channels}
-        return config | order | slices | lmbdas | given
+        return config | order | slices | lmbdas | given | cost
 
 
 class Unconditional(Model):

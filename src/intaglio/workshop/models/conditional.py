@@ -276,6 +276,9 @@ class Conditional(Hyperprior):
 
     fixed = False
     halo = 14  # more than the reach of the analysis (9.6) and of the synthesis (9.9)
+    error_cost = (
+        13.0  # half more than one theory has (8.7, see `unit_gain`): bits saved are context that later ones lack
+    )
     kind: ClassVar[Kind]
 
     def __init__(self, config: ConditionalConfig) -> None:
