@@ -1,11 +1,11 @@
 """What colour costs where luma is known: `colour`, its blind twin, and the chroma share of JPEG and AVIF.
 
-    python benchmarks/conditional.py KODAK --colour colour.itgm --blind blind.itgm --out FOLDER
+    python benchmarks/conditional.py KODAK --blind blind.itgm --show kodim03 --show kodim23 --out FOLDER
 
 The chroma share of a peer is the size of its colour file less that of its grey one, at the same setting; chroma PSNR is
 that of Cb and Cr (BT.601, full range, not rounded) of the decoded RGB picture, mean over the pictures. Writes
-`chroma.csv`, `chroma.png` (the curves), `sheet.webp` (grey, original, decoded at the sizes of SIZES); prints BD-rates
-and what the pictures have at 200 bytes.
+`conditional.csv` and `conditional.png` (the curves), `conditional-sizes.webp` (grey, original, decoded at the sizes of
+SIZES), `conditional-200.webp` (each picture and what it is at 200 bytes); prints BD-rates and chroma PSNR there.
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ from intaglio.errors import ArgumentError
 
 Pixels = np.ndarray
 QUALITIES = tuple(range(1, 101, 9))
-SIZES = (50, 150, 500, 1500)  # bytes, of the sheet
-AT = 200  # bytes, of the figure that is printed
+SIZES = (50, 150, 500, 1500)  # bytes, of the first sheet
+AT = 200  # bytes, of the second
+COLUMNS = 4  # pairs of pictures in a row of it
 PEERS = {"jpeg": range(5, 96, 10), "avif": range(5, 96, 10)}
 SUBSAMPLING = {"jpeg": (0, 2), "avif": ("4:4:4", "4:2:0")}
-SHEET_WIDTH = 256  # pixels of each picture
+SHEET_WIDTH = 240  # pixels of each picture
 
 
 class Point(NamedTuple):
@@ -87,14 +88,38 @@ def within(model: Model, pixels: Pixels, most: int) -> tuple[bytes, Pixels]:
     return best, codec.decode(best, model=model, given=pixels)
 
 
-def sheet(model: Model, pictures: dict[str, Pixels]) -> Pixels:
+def small(pixels: Pixels) -> Pixels:
+    """For a sheet: of its width, in a cell as high as wide where the picture stands upright, else 2/3 of that."""
+    image = Image.fromarray(pixels)
+    image.thumbnail((SHEET_WIDTH, SHEET_WIDTH), Image.Resampling.LANCZOS)
+    cell = Image.new("RGB", (SHEET_WIDTH + 4, max(image.height, SHEET_WIDTH * 2 // 3) + 4), "white")
+    cell.paste(image, (2, 2))
+    return np.asarray(cell)
+
+
+def by_size(model: Model, pictures: list[Pixels]) -> Pixels:
     """Grey, original and decoded pictures, a row for each."""
     rows = []
-    for pixels in track(pictures.values(), "drawing the sheet"):
-        cells = [images.to_rgb(ycbcr.luma(pixels)), pixels, *(within(model, pixels, each)[1] for each in SIZES)]
-        size = SHEET_WIDTH, round(SHEET_WIDTH * pixels.shape[0] / pixels.shape[1])
-        rows.append(np.hstack([np.asarray(Image.fromarray(each).resize(size)) for each in cells]))
+    for pixels in pictures:
+        shown = [images.to_rgb(ycbcr.luma(pixels)), pixels, *(within(model, pixels, each)[1] for each in SIZES)]
+        rows.append(np.hstack([small(each) for each in shown]))
     return np.vstack(rows)
+
+
+def in_pairs(pairs: list[tuple[Pixels, Pixels]]) -> Pixels:
+    """Each picture beside what was decoded, COLUMNS such pairs in a row."""
+    cells = [np.hstack([small(each) for each in pair]) for pair in pairs]
+    height, (_, width, _) = max(len(each) for each in cells), cells[0].shape
+    whole = np.full((-(-len(cells) // COLUMNS) * height, COLUMNS * width, 3), 255, np.uint8)
+    for number, cell in enumerate(cells):
+        top, left = number // COLUMNS * height, number % COLUMNS * width
+        whole[top : top + len(cell), left : left + width] = cell
+    return whole
+
+
+def keep(pixels: Pixels, path: Path) -> None:
+    """Writes a sheet, small enough for a page."""
+    Image.fromarray(pixels).save(path, quality=88, method=6)
 
 
 def curve(points: list[Point], name: str, picture: str) -> np.ndarray:
@@ -139,6 +164,7 @@ def main() -> None:
     parser.add_argument("pictures", type=Path)
     parser.add_argument("--colour", default="colour")
     parser.add_argument("--blind")
+    parser.add_argument("--show", action="append", help="a picture of the first sheet; default the first three")
     parser.add_argument("--out", type=Path, default=Path("runs/conditional"))
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
@@ -150,17 +176,20 @@ def main() -> None:
         for name, model in models.items():
             points += ours(name, model, picture, pixels)
         points += peers(picture, pixels)
-    with (asked.out / "chroma.csv").open("w", newline="") as file:
+    with (asked.out / "conditional.csv").open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(Point._fields)
         rows.writerows(points)
-    draw(points, asked.out / "chroma.png")
-    images.save(asked.out / "sheet.webp", sheet(models["colour"], pictures))
+    draw(points, asked.out / "conditional.png")
+    shown = [pictures[name] for name in asked.show or list(pictures)[:3]]
+    keep(by_size(models["colour"], shown), asked.out / "conditional-sizes.webp")
     for name in dict.fromkeys(each.codec for each in points):
         if name != "colour":
             print(saving(points, name, "colour"))
-    found = [within(models["colour"], pixels, AT) for pixels in pictures.values()]
-    psnrs = [chroma_psnr(pixels, shown) for pixels, (_, shown) in zip(pictures.values(), found, strict=True)]
+    found = [within(models["colour"], pixels, AT) for pixels in track(pictures.values(), f"coding in {AT} bytes")]
+    pairs = [(pixels, decoded) for pixels, (_, decoded) in zip(pictures.values(), found, strict=True)]
+    keep(in_pairs(pairs), asked.out / f"conditional-{AT}.webp")
+    psnrs = [chroma_psnr(*pair) for pair in pairs]
     size = np.mean([len(data) for data, _ in found])
     print(f"within {AT} bytes: {np.mean(psnrs):.2f} dB chroma, {size:.0f} bytes on average")
 
