@@ -25,6 +25,7 @@ from intaglio import codec, images, ycbcr
 from intaglio.bdrate import bd_rate
 from intaglio.bundle import Model, load_model
 from intaglio.errors import ArgumentError
+from pictures import pictures_of
 
 Pixels = np.ndarray
 QUALITIES = tuple(range(1, 101, 9))
@@ -169,8 +170,7 @@ def main() -> None:
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
     models = {"colour": load_model(asked.colour, 1)} | ({"blind": load_model(asked.blind, 1)} if asked.blind else {})
-    files = sorted(path for path in asked.pictures.iterdir() if path.suffix in {".png", ".webp"})
-    pictures = {path.stem: images.to_rgb(images.load(path).pixels) for path in files}
+    pictures = pictures_of(asked.pictures)
     points: list[Point] = []
     for picture, pixels in track(pictures.items(), "measuring"):
         for name, model in models.items():

@@ -16,10 +16,11 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
-from intaglio import codec, images, metrics
+from intaglio import codec, metrics
 from intaglio.bdrate import bd_rate
 from intaglio.bundle import Model, load_model
 from intaglio.errors import ArgumentError
+from pictures import middle, pictures_of
 
 Pixels = np.ndarray
 SIDE = 512
@@ -49,7 +50,7 @@ def edited(pixels: Pixels) -> Pixels:
 
 def shifted(pixels: Pixels) -> Pixels:
     """Moved by 3 pixels right and 2 down."""
-    return np.pad(pixels, ((2, 0), (3, 0), (0, 0)), mode="edge")[:SIDE, :SIDE]
+    return np.pad(pixels, ((2, 0), (3, 0), (0, 0)), mode="edge")[: len(pixels), : pixels.shape[1]]
 
 
 CHANGES: dict[str, Callable[[Pixels], Pixels]] = {
@@ -76,12 +77,9 @@ def points(model: Model, pixels: Pixels, given: Pixels | None) -> np.ndarray:
 def main(folder: Path, model: str, count: int) -> None:
     """Measures and prints."""
     photo, reference = load_model("photo", 1), load_model(model, 1)
-    found = [images.to_rgb(images.load(path).pixels) for path in sorted(folder.iterdir()) if path.suffix == ".png"]
-    pictures = [middle(each) for each in found if min(each.shape[:2]) >= SIDE][:count]
+    pictures = [middle(each, SIDE) for each in pictures_of(folder).values()][:count]
     alone = [points(photo, each, None) for each in track(pictures, "photo")]
-    print(
-        "| earlier version | bytes at equal PSNR | pictures | PSNR of the earlier version | at quality 5: bytes, PSNR |"
-    )
+    print("| earlier version | its PSNR | bytes at equal PSNR | pictures | at quality 5: bytes, PSNR |")
     print("|---|---|---|---|---|")
     for name, change in CHANGES.items():
         rates, smallest, before = [], [], []
@@ -96,7 +94,7 @@ def main(folder: Path, model: str, count: int) -> None:
                 continue  # no common range
         size, psnr = np.mean(smallest, 0)
         saved = f"{np.mean(rates):+.0f} %" if rates else "no common range"
-        print(f"| {name} | {saved} | {len(rates)} | {np.mean(before):.1f} dB | {size:.0f}, {psnr:.1f} dB |")
+        print(f"| {name} | {np.mean(before):.1f} dB | {saved} | {len(rates)} | {size:.0f}, {psnr:.1f} dB |")
 
 
 if __name__ == "__main__":

@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
-from intaglio import codec, images, metrics, ycbcr
+from intaglio import codec, metrics, ycbcr
 from intaglio.bdrate import bd_rate
 from intaglio.bundle import Model, load_model
+from pictures import middle, pictures_of
 
 Pixels = np.ndarray
 SIDE = 512
@@ -56,12 +57,11 @@ def main() -> None:
     parser.add_argument("--colour", default="colour")
     asked = parser.parse_args()
     photo, colour = load_model("photo", 1), load_model(asked.colour, 1)
-    files = sorted(path for path in asked.pictures.iterdir() if path.suffix in {".png", ".webp"})[: asked.count]
-    rates = []
-    for path in track(files, "measuring"):
-        pixels = middle(images.to_rgb(images.load(path).pixels))
+    rates, pictures = [], list(pictures_of(asked.pictures).items())[: asked.count]
+    for name, picture in track(pictures, "measuring"):
+        pixels = middle(picture, SIDE)
         rates.append(bd_rate(at_once(photo, pixels), in_two(photo, colour, pixels)))
-        print(f"{path.stem}: {rates[-1]:+.1f} %")
+        print(f"{name}: {rates[-1]:+.1f} %")
     print(f"two streams against photo at once: {np.mean(rates):+.1f} % bytes at equal PSNR")
 
 
