@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 from rich.progress import track
 
-from intaglio import codec, images, ycbcr
+from intaglio import codec, images, metrics, ycbcr
 from intaglio.bdrate import bd_rate
 from intaglio.bundle import Model, load_model
 from intaglio.errors import ArgumentError
@@ -31,6 +31,7 @@ Pixels = np.ndarray
 QUALITIES = tuple(range(1, 101, 9))
 SIZES = (50, 150, 500, 1500)  # bytes, of the first sheet
 AT = 200  # bytes, of the second
+ROUNDING = 58.9  # dB, of an error that is even over -1/2..1/2
 COLUMNS = 4  # pairs of pictures in a row of it
 PEERS = {"jpeg": range(5, 96, 10), "avif": range(5, 96, 10)}
 SUBSAMPLING = {"jpeg": (0, 2), "avif": ("4:4:4", "4:2:0")}
@@ -48,9 +49,8 @@ class Point(NamedTuple):
 
 
 def chroma_psnr(original: Pixels, decoded: Pixels) -> float:
-    """PSNR over Cb and Cr, in dB, of uint8 (H,W,3)."""
-    error = float(np.mean((ycbcr.chroma(original) - ycbcr.chroma(decoded)) ** 2, dtype=np.float64))
-    return 10.0 * float(np.log10(255.0**2 / max(error, 1.0 / 12.0)))
+    """PSNR over Cb and Cr, in dB, of uint8 (H,W,3); at most that of rounding."""
+    return min(metrics.psnr_luma_chroma(original, decoded)[1], ROUNDING)
 
 
 def ours(name: str, model: Model, picture: str, pixels: Pixels) -> Iterator[Point]:
@@ -76,7 +76,8 @@ def peers(picture: str, pixels: Pixels) -> Iterator[Point]:
                 data = _saved(pixels, kind, quality=quality, subsampling=subsampling)
                 decoded = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
                 size = len(data) - len(_saved(grey, kind, quality=quality))
-                yield Point(f"{kind} {label}", picture, quality, max(size, 1), chroma_psnr(pixels, decoded))
+                if size > 0:  # a grey file may be larger, by luck
+                    yield Point(f"{kind} {label}", picture, quality, size, chroma_psnr(pixels, decoded))
 
 
 def within(model: Model, pixels: Pixels, most: int) -> tuple[bytes, Pixels]:

@@ -6,6 +6,7 @@ import hashlib
 import struct
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from intaglio import codec, container, images, modelfile, verify, ycbcr
 from intaglio import given as known
 from intaglio.bundle import Model, Window
 from intaglio.container import Container
-from intaglio.errors import ArgumentError, FormatError, ModelError
+from intaglio.errors import ArgumentError, FormatError, IntaglioError, ModelError
 from intaglio.integer import GIVEN, Reference
 from intaglio.modelfile import ModelFile
 from intaglio.workshop import models
@@ -213,6 +214,47 @@ def test_tiles_are_coded_with_their_part_of_what_is_given(
     assert plane.shape[2:] == (8, 12)
 
 
+def test_a_grey_picture_comes_back_as_the_given_luma(runnable: Model, name: str, photo: np.ndarray) -> None:
+    if name != "colour":
+        pytest.skip("only luma is all of a grey picture")
+    grey = ycbcr.luma(photo[:70, :90])
+    data = intaglio.encode(grey, 30, model=runnable, given=photo[:70, :90])
+    assert np.array_equal(intaglio.decode(data, model=runnable, given=grey), grey)
+
+
+def test_what_is_wrong_with_the_given_picture_is_said_of_it(picture: np.ndarray, runnable: Model) -> None:
+    wrong: Any
+    for wrong in ("given.png", picture.astype(float), np.zeros((0, 0, 3), np.uint8), intaglio.Given(cast("Any", None))):
+        with pytest.raises(IntaglioError, match=r"^the given picture: "):
+            intaglio.encode(picture, 30, model=runnable, given=wrong)
+    from PIL import Image
+
+    clear = Image.fromarray(picture).convert("RGBA")
+    clear.putalpha(100)
+    with pytest.warns(UserWarning, match=r"^the given picture: .*transparen"):
+        intaglio.encode(picture, 30, model=runnable, given=clear)
+
+
+def test_with_a_given_picture_the_model_is_colour(picture: np.ndarray) -> None:
+    data = intaglio.encode(picture, 30, given=picture)
+    assert intaglio.info(data).model == "colour"
+    assert np.array_equal(intaglio.decode(data, given=picture), intaglio.decode(data, given=ycbcr.luma(picture)))
+
+
+def test_what_a_forced_picture_did_is_told_with_the_damage(
+    run: Run, tmp_path: Path, given: np.ndarray, coded: bytes, file: ModelFile
+) -> None:
+    model, out, wrong, back = (tmp_path / each for each in ("model.itgm", "out.itg", "other.png", "back.png"))
+    model.write_bytes(modelfile.write(file))
+    images.save(wrong, other(given))
+    whole = container.read(coded)
+    out.write_bytes(container.write(Container(whole.header, (whole.payloads[0][:1],))))
+    found = run("decode", out, back, "-m", model, "--given", wrong, "--force")
+    assert found.code == 1
+    assert "not the one that the file was coded with" in found.err
+    assert not back.exists()
+
+
 def test_damaged_files_end_in_an_error_or_a_picture(
     given: np.ndarray, coded: bytes, runnable: Model, rng: np.random.Generator, seed: int
 ) -> None:
@@ -332,7 +374,8 @@ def test_the_command_line_goes_there_and_back(
         (["decode", out, back, "-m", model, "--given", tmp_path / "none.png"], "none.png"),
         (["encode", source, tmp_path / "x.itg", "-m", model], "which is missing"),
         (["encode", source, tmp_path / "x.itg", "-m", "photo", "--given", beside], "takes no given picture"),
-        (["inspect", source, "-m", model], "which is missing"),
+        (["inspect", source, "-m", model], "here pictures are coded alone"),
+        (["compare", source, "--bytes", "999", "-m", model], "here pictures are coded alone"),
     ):
         found = run(*arguments)
         assert found.code == 1
@@ -340,4 +383,17 @@ def test_the_command_line_goes_there_and_back(
         assert found.err.count("\n") == 1
         assert not back.exists()
     forced = run("decode", out, back, "-m", model, "--given", wrong, "--force")
-    assert "not the one" in forced.err or forced.code == 1
+    assert "not the one" in forced.err, forced.err
+    assert "can be forced" not in forced.err, forced.err
+    assert forced.code == 0, forced.err
+    assert images.load(back).pixels.shape == picture.shape
+    for target, arguments in (
+        (beside, ["encode", source, beside, "-m", model]),
+        (beside, ["decode", out, beside, "-m", model]),
+    ):
+        kept = target.read_bytes()
+        assert "is the input itself" in run(*arguments, "--given", beside).err
+        assert target.read_bytes() == kept
+    assert "name it with --given" in run("decode", out, back, "-m", model, "--force").err
+    assert "makes up its own" in run("verify", "--selftest", "--given", beside).err
+    assert f"{out}: " in run("verify", out, "--given", wrong, "-m", model).err

@@ -314,9 +314,9 @@ def _session(graph: bytes, threads: int) -> onnxruntime.InferenceSession:
 
 
 def shipped_models() -> dict[str, Path]:
-    """Name and file of the models inside the package."""
-    folder = Path(__file__).parent / "weights"
-    return {path.stem: path for path in sorted(folder.glob("*.itgm"))}
+    """Name and file of the models inside the package, that of most files first."""
+    files = (Path(__file__).parent / "weights").glob("*.itgm")
+    return {path.stem: path for path in sorted(files, key=lambda path: (path.stem != "photo", path.stem))}
 
 
 def read_model_file(name_or_path: str | os.PathLike[str]) -> ModelFile:

@@ -35,7 +35,7 @@ bench = typer.Typer(help="Measure Intaglio beside others.", no_args_is_help=True
 app.add_typer(bench, name="bench")
 
 _INTERRUPTED = 130  # what newer versions of Typer return after Ctrl-C
-_MODEL_HELP = "A shipped model's name, or a .itgm file; needed only for models of your own."
+_MODEL_HELP = "A shipped model's name, or a .itgm file; default photo, to encode with --given colour."
 Model = Annotated[str | None, typer.Option("--model", "-m", help=_MODEL_HELP)]
 _QUALITY_HELP = "1 (smallest file) to 100 (best picture); default 50, or the model's own."
 Quality = Annotated[float | None, typer.Option("--quality", "-q", help=_QUALITY_HELP)]
@@ -51,9 +51,10 @@ def _read(path: Path) -> bytes:
         raise ArgumentError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
-def _check_distinct(output: Path, source: Path) -> None:
-    if os.path.exists(output) and os.path.exists(source) and os.path.samefile(output, source):
-        raise ArgumentError(f"{output} is the input itself; give another name to write to")
+def _check_distinct(output: Path, *sources: Path | None) -> None:
+    for source in filter(None, sources):
+        if os.path.exists(output) and os.path.exists(source) and os.path.samefile(output, source):
+            raise ArgumentError(f"{output} is the input itself; give another name to write to")
 
 
 class _Bar:
@@ -112,7 +113,7 @@ def encode(
     if quality is not None:
         quality_to_rate(quality)  # a wrong quality is told before the picture is read
     images.check_target(output)  # and so is what could not be written, or should not
-    _check_distinct(output, picture)
+    _check_distinct(output, picture, given)
     pixels, seen = _load(picture), None if given is None else _load(given)
     with _Bar("encoding") as bar:
         data = codec.encode(pixels, quality, model=model, given=seen, threads=threads, progress=bar)
@@ -138,16 +139,20 @@ def decode(asked: Decode) -> None:
     from intaglio.given import Given
 
     images.check_target(asked.output, picture=True)
-    _check_distinct(asked.output, asked.coded)
+    _check_distinct(asked.output, asked.coded, asked.given)
+    if asked.force and asked.given is None:
+        raise ArgumentError("--force is for a given picture that is another: name it with --given")
     limit = container.DEFAULT_MAX_PIXELS if asked.max_pixels is None else asked.max_pixels
     data, options = _read(asked.coded), {"model": asked.model, "threads": asked.threads, "max_pixels": limit}
     given = None if asked.given is None else Given(_load(asked.given), asked.force)
-    try:
-        with _Bar("decoding") as bar, warnings.catch_warnings(record=True) as said:
-            warnings.simplefilter("always", UserWarning)
-            pixels = codec.decode(data, **options, given=given, progress=bar)
-    except (FormatError, ModelError) as error:
-        raise _named(asked.coded, error) from None
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            with _Bar("decoding") as bar:
+                pixels = codec.decode(data, **options, given=given, progress=bar)
+        except (FormatError, ModelError) as error:
+            causes = "".join(f" ({each.message})" for each in said)
+            raise _named(asked.coded, type(error)(f"{error}{causes}")) from None
     for each in said:
         typer.echo(f"{asked.coded}: {each.message}", err=True)
     images.save(asked.output, pixels)
@@ -195,6 +200,8 @@ def verify(
 
     if not coded and not selftest:
         raise ArgumentError("nothing to verify: name an .itg file, or give --selftest")
+    if given is not None and not coded:
+        raise ArgumentError("--given is for .itg files; a selftest makes up its own")
     found: dict[str, check.Verification] = {}
     if selftest:
         name = "photo" if model is None else model
@@ -205,7 +212,7 @@ def verify(
         try:
             with _Bar("verifying") as bar:
                 found[str(path)] = check.verify(_read(path), model, threads, bar, seen)
-        except (FormatError, ModelError) as error:
+        except (ArgumentError, FormatError, ModelError) as error:
             raise _named(path, error) from None
     exact = all(each.exact for each in found.values())
     if as_json:

@@ -130,6 +130,8 @@ def decode(
     several = len(boxes) > 1 or len(blocks) > 1
     step = _Steps(progress if several else None, len(boxes) + len(blocks))
     plane = _decode_latents(coded, boxes, runner, step, seen)
+    if header.channels == 1 and seen is not None and runner.given == "luma":
+        return np.ascontiguousarray(seen[: header.height, : header.width, 0])  # grey of that luma is that luma
     pixels = np.empty((header.height, header.width, 3), np.uint8)
     for block in blocks:
         part = pixels[block.y : block.y + block.height, block.x : block.x + block.width]
@@ -196,7 +198,7 @@ def planes_for(header: Header, model: Model, given: known.Picture | None) -> Pix
         found = f"its digest is {known.digest(seen).hex()}, the file asks for {header.given.hex()}"
         wrong = f"the given picture is not the one that the file was coded with: {found}"
         if not (isinstance(given, known.Given) and given.force):
-            raise ArgumentError(f"{wrong}; give that one, or force it (--force; Given(picture, force=True))")
+            raise ArgumentError(f"{wrong}; give that one (decoding can be forced: --force, Given(picture, force=True))")
         warnings.warn(wrong, stacklevel=3)
     return None if seen is None else _padded(seen)
 

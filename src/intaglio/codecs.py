@@ -18,7 +18,7 @@ import PIL
 from numpy.typing import NDArray
 from PIL import AvifImagePlugin, Image, features
 
-from intaglio import bundle, codec, externals, latents
+from intaglio import bundle, codec, externals, given, latents
 from intaglio.errors import ArgumentError, ImageError, IntaglioError
 from intaglio.images import from_image, load
 from intaglio.quality import RATES, rate_to_quality
@@ -210,6 +210,10 @@ class Intaglio:
         file = _model_digest(self.model)
         return f"model {model.name} {model.model_id.hex()} (file {file}), {versions}; threads: {model.threads}"
 
+    def check(self) -> None:
+        """Loads the model. Raises ModelError if it cannot be used, ArgumentError if it needs a given picture."""
+        given.check_alone(_model(self.model, self.threads).given, self.model)
+
     @property
     def qualities(self) -> Sequence[float]:
         """1 to 100 by halves, or the one that the model was trained for."""
@@ -355,7 +359,7 @@ def choose(names: Iterable[str] = (), models: Sequence[str] = (), threads: int =
                 raise ArgumentError(f"codec {each.name} is named twice")
             chosen[each.name] = each
     for each in ours if OURS in wanted else []:
-        _ = each.about  # loads the model: a wrong one is told before there is work
+        each.check()  # a wrong model is told before there is work
     programs = {program.name for program in externals.PROGRAMS}
     absent = {} if names else {name: reason for name, reason in missing.items() if name not in programs}
     return Available(chosen, absent)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from intaglio import codec, container, images
+from intaglio import given as known
 from intaglio.bundle import Model, load_model
 from intaglio.coders import Floats, Round, place
 from intaglio.container import TileBox
@@ -128,11 +129,13 @@ def measure(
 ) -> Latents:
     """The picture's latents, those of several tiles side by side.
 
-    bound: see `Latents`; the other arguments are as for `codec.encode`. Raises ArgumentError, ImageError, ModelError.
+    bound: see `Latents`; the other arguments are as for `codec.encode`. Raises ArgumentError (also for a model that
+    needs a given picture), ImageError, ModelError.
     """
     bound = check_bound(bound)
     pixels = images.from_image(image).pixels
     runner = model if isinstance(model, Model) else load_model(model, threads)
+    known.check_alone(runner.given, runner.name)
     header = codec.header_for(pixels, codec.rate_for(quality, runner), runner)
     boxes = container.tile_grid(header)
     report: codec.Progress = progress if progress and len(boxes) > 1 else lambda done, total: None

@@ -26,8 +26,9 @@ def macs_per_pixel(model: Model) -> dict[str, float]:
     `given` (what sees a given picture), `context` (its steps together) and `synthesis`.
 
     A k x k convolution from I to O channels in G groups costs k k I O / G for each position of its output, a transposed
-    one for each of its input; GDN counts as the 1x1 convolution in it. Element-wise work and the tables over the
-    quality scale, which are looked up once a picture, are left out. Runs the model on random numbers where it lies; its
+    one for each of its input; GDN counts as the 1x1 convolution in it. Element-wise work, fixed
+    filters that are no layers (one in a hundred of what models of given pictures do) and the tables over the quality
+    scale, which are looked up once a picture, are left out. Runs the model on random numbers where it lies; its
     weights are left alone.
     """
     counts: dict[str, float] = dict.fromkeys((*ENCODING, *DECODING), 0.0)

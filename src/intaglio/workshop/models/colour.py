@@ -14,7 +14,7 @@ from intaglio.workshop.models.conditional import Conditional, Kind
 
 
 def grey(given: Tensor) -> float:
-    """The chroma of grey, for any luma (B,1,H,W)."""
+    """The chroma of grey, 0..1, for any luma (B,1,H,W)."""
     return ycbcr.NEUTRAL / 255.0
 
 

@@ -2,8 +2,8 @@
 
 Both ends have the given picture x, the target y is coded: `min E |z(y|x)| + lambda D(y, y~(x, z(y|x)))`. All parts see
 x: the analysis beside the target, every context step as side information (an integer network), the synthesis at every
-scale. What needs no bits is the base (grey, or x itself); the transforms work on the difference to it, and start, as
-those of `photo`, from its KLT.
+scale. What needs no bits is the base (grey, or x itself); the transforms work on the difference to it: how it follows
+x (`intaglio.workshop.models.follow`), the KLT of what that leaves, and networks that correct both.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ BLUR = 5  # cells: what the means of cells are compared with
 Z_START = 1.0  # deviation of z at the highest rate, before training; at the lowest it is nearly always 0
 FORESEEN = 0.4  # deviation of the first channels once their neighbours are known
 CERTAIN = 0.4  # deviation, with training's noise, of what is known already
+FEW = 8  # channels: means of three planes, above and below 0, and a mark need 7
 BLIND = 128.0  # what a blind model is given
 
 
@@ -51,10 +52,10 @@ class ConditionalConfig:
     latent: int = limited(128, least=32, most=2 * PATCH * PATCH)  # M, channels of y
     analysis: tuple[int, int, int] = (32, 64, 128)  # at 1/4, 1/8, 1/16
     synthesis: tuple[int, int, int] = (96, 64, 48)  # at 1/16, 1/8, 1/4
-    hyper: int = 48  # z, at 1/64
-    side: int = 64  # side information from z, at 1/16
+    hyper: int = limited(48, least=FEW)  # z, at 1/64
+    side: int = limited(64, least=FEW)  # side information from z, at 1/16
     given: int = 64  # and from the given picture
-    context: int = 96
+    context: int = limited(96, least=FEW)
     anchors: int = 12  # of every table over the quality scale
     blind: bool = False  # whether the networks see a constant in place of the given picture, to compare with
 
@@ -186,8 +187,9 @@ class Detail(nn.Module):
 class Synthesis(nn.Module):
     """y_hat (B,M,h,w) and the given planes (B,G,16h,16w), 0..255, to the target (B,T,16h,16w), about 0..1.
 
-    The KLT's transpose, and a network that corrects it: in each cell of 4x4 pixels it adds to every sample, and to
-    every plane two shares of the given picture's local detail, as colours follow edges (He et al. 2013, guided filter).
+    The inverse of the analysis' linear path, and a network that sees what that decoded and what is given, and corrects:
+    in each cell of 4x4 pixels it adds to every sample, and to every plane two shares of the given picture's local
+    detail, as colours follow edges (He et al. 2013, guided filter).
     """
 
     def __init__(self, config: ConditionalConfig, kind: Kind) -> None:
@@ -275,7 +277,7 @@ class Conditional(Hyperprior):
     """A model of pictures given others. Abstract; `rate` is (B,) int64."""
 
     fixed = False
-    halo = 14  # more than the reach of the analysis (9.6) and of the synthesis (9.9)
+    halo = 14  # more than the reach of the analysis (9) and of the synthesis (12), in latents
     error_cost = (
         13.0  # half more than one theory has (8.7, see `unit_gain`): bits saved are context that later ones lack
     )
@@ -320,7 +322,9 @@ class Conditional(Hyperprior):
 
     @torch.no_grad()
     def start(self, pictures: list[NDArray[np.uint8]]) -> None:
-        """Sets the linear path to the KLT of what differs from the base in the pictures, uint8 (H,W,3)."""
+        """Sets the linear path to the KLT of what in pictures, uint8 (H,W,3), does not follow what is given, and what
+        the integer networks begin with.
+        """
         device = self.z_index.anchors.device
         analysis, synthesis, planes = self.analysis, self.synthesis, self.kind.target
         assert isinstance(analysis, Analysis)

@@ -61,8 +61,7 @@ class Surface(nn.Module):
         """Of the target's planes (B,T,H,W): means and slopes, (B,T,H/size,W/size) each, and what they leave."""
         seen, luma, norm, within = self._seen(given)
         means = self.patches.means(target)
-        inner = self.patches.sums(target * seen) - self.size**2 * means * luma
-        slopes = inner / (norm * norm)
+        slopes = self.patches.sums(target * self._detail(seen, luma)) / (norm * norm)
         expected = self._expected(means, luma, within)
         return self.size * means, (slopes - expected) * norm, target - self._made(means, slopes, seen, luma)
 
@@ -76,8 +75,13 @@ class Surface(nn.Module):
         """The given planes that are followed; of each patch its mean, the norm of its detail, the detail's variance."""
         seen = given[:, self.follows]
         luma = self.patches.means(seen)
-        within = (self.patches.means(seen * seen) - luma * luma).clamp_min(0.0)
+        detail = self._detail(seen, luma)
+        within = self.patches.means(detail * detail)
         return seen, luma, self.size * torch.sqrt(within + NOISE**2), within
+
+    def _detail(self, seen: Tensor, luma: Tensor) -> Tensor:
+        """What differs from the patches' means; products of it lose nothing to large numbers that cancel."""
+        return seen - self.patches.spread(luma)
 
     def _expected(self, means: Tensor, luma: Tensor, within: Tensor) -> Tensor:
         """Slopes by regression of the means of 3x3 patches on those of the given picture."""

@@ -20,13 +20,13 @@ EXPOSURE = 0.2  # change of gain at most, and three times that of black, in eigh
 
 @dataclass(frozen=True)
 class ReferenceConfig(ConditionalConfig):
-    """Widths as those of `colour`, with less at the coarsest grid: three planes cost more at the finest."""
+    """Widths as those of `colour`, with less at the coarsest and the finest grid: three planes cost more."""
 
     synthesis: tuple[int, int, int] = (96, 64, 32)
 
 
 def itself(given: Tensor) -> Tensor:
-    """The given picture."""
+    """The given picture, (B,3,H,W), 0..1."""
     return given
 
 
