@@ -3,7 +3,7 @@
     python benchmarks/reference.py PICTURES reference.itgm [COUNT]
 
 Each picture is cut to its middle, SIDE pixels a side; the earlier version is made by one kind of change at a time. Real
-files of both models; a Markdown table of means over the pictures. Where `photo` never gets as good, its best file counts.
+files of both models; a Markdown table of means over the pictures. Where `photo` never gets as good, its largest counts.
 """
 
 from __future__ import annotations
