@@ -29,13 +29,11 @@ from intaglio.workshop.integer import IntegerConv
 from intaglio.workshop.layers import RateTable, Residual, conv3, down2, zero
 from intaglio.workshop.models.base import Hyperprior, LearningRates, Pair, Transforms
 from intaglio.workshop.models.follow import Following
-from intaglio.workshop.models.photo import CORRECTION, PATCH, Z_UNIT, HyperAnalysis, unit_gain
+from intaglio.workshop.models.photo import CORRECTION, PATCH, Z_UNIT, HyperAnalysis, unit_gain, usual_error
+from intaglio.workshop.models.seen import CELL, Seen
 from intaglio.workshop.models.widths import limited
 
-CELL = 4  # pixels: the finest grid of the networks is at 1/4
-# What is wrong with the linear path is about ERROR / lmbda^POWER, 0..1; the unit of what the networks add to it.
-ERROR, POWER = 0.0036, 0.23
-SHARE = 5.0  # of the given picture's local detail, in that unit
+SHARE = 5.0  # of the given picture's local detail, in the unit of what is added
 FAINT = 0.01  # deviations of latents about it and below are not told from it
 BLUR = 5  # cells: what the means of cells are compared with
 Z_START = 1.0  # deviation of z at the highest rate, before training; at the lowest it is nearly always 0
@@ -77,8 +75,7 @@ class Kind:
 
     def error(self, config: ConditionalConfig) -> Tensor:
         """Log of the deviation of what the linear path leaves, at the start, (anchors, 1)."""
-        first, last = (math.log(ERROR) - POWER * math.log(each) for each in self.lmbdas)
-        return torch.linspace(first, last, config.anchors)[:, None]
+        return usual_error(config.anchors, self.lmbdas)
 
 
 def arranged(linear: Tensor, following: Tensor) -> Tensor:
@@ -134,26 +131,6 @@ class Analysis(nn.Module):
             following, left = self.following.coefficients(difference.float(), given.float() - 0.5)
             linear = arranged(self.linear(left), following)
             return (linear + CORRECTION * h.float()) * torch.exp(self.gain(rate))
-
-
-class Seen(nn.Module):
-    """Planes (B,P,16h,16w) about 0, what is given beside what the linear path decoded, as the synthesis sees them:
-    features at 1/16, 1/8 and 1/4.
-    """
-
-    def __init__(self, planes: int, widths: tuple[int, int, int]) -> None:
-        super().__init__()
-        wide, eighth, quarter = widths
-        self.quarter = nn.Sequential(
-            nn.Conv2d(planes, quarter, CELL, stride=CELL), nn.LeakyReLU(0.1), conv3(quarter, quarter)
-        )
-        self.eighth = nn.Sequential(nn.LeakyReLU(0.1), down2(quarter, eighth))
-        self.sixteenth = nn.Sequential(nn.LeakyReLU(0.1), down2(eighth, wide))
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        quarter = self.quarter(x)
-        eighth = self.eighth(quarter)
-        return self.sixteenth(eighth), eighth, quarter
 
 
 class Detail(nn.Module):

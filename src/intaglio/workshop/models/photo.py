@@ -26,10 +26,12 @@ from intaglio.workshop.data import at_least, patch_statistics, planes_of
 from intaglio.workshop.hyper import HYPER_EDGE, Widths
 from intaglio.workshop.layers import RateTable, Residual, conv3, down2, zero
 from intaglio.workshop.models.base import Hyperprior, LearningRates, Transforms
+from intaglio.workshop.models.seen import CELL, Seen
 from intaglio.workshop.models.widths import limited
 
 PATCH = 16  # y lives at 1/16 of the picture's scale
 Z_UNIT = 32.0  # rows of the scale table: an optimiser that moves all parameters alike would need 2,500 steps for one
+ERROR, POWER = 0.0036, 0.23  # see `usual_error`; the unit of what the synthesis adds to the linear path
 CORRECTION = 0.1  # unit of what the networks add to the linear path: one Adam step stays below a quantisation step
 
 
@@ -39,7 +41,7 @@ class PhotoConfig:
 
     latent: int = limited(320, most=3 * PATCH * PATCH)  # M, channels of y; the top quality needs that many
     analysis: tuple[int, int, int] = (48, 96, 192)  # at 1/4, 1/8, 1/16
-    synthesis: tuple[int, int, int] = (128, 64, 24)  # at 1/16, 1/8, 1/4
+    synthesis: tuple[int, int, int] = (128, 64, 32)  # at 1/16, 1/8, 1/4
     hyper: int = 96  # z, at 1/64
     side: int = 128  # side information, at 1/16
     context: int = 96
@@ -56,6 +58,12 @@ def unit_gain(anchors: int, samples: int = 3, lmbdas: tuple[float, float] = LMBD
     rates = torch.linspace(0.0, MAX_RATE, anchors).tolist()
     step = round(math.sqrt(6.0 * samples / math.log(2.0)), 1)
     return torch.tensor([[0.5 * math.log(rate_to_lmbda(rate, lmbdas)) + math.log(255.0 / step)] for rate in rates])
+
+
+def usual_error(anchors: int, lmbdas: tuple[float, float] = LMBDAS) -> Tensor:
+    """(anchors, 1): log of the deviation, 0..1, of what the linear path leaves: about ERROR / lmbda^POWER."""
+    first, last = (math.log(ERROR) - POWER * math.log(each) for each in lmbdas)
+    return torch.linspace(first, last, anchors)[:, None]
 
 
 class Analysis(nn.Module):
@@ -84,7 +92,9 @@ class Analysis(nn.Module):
 
 
 class Synthesis(nn.Module):
-    """y_hat (B,M,h,w) to the picture (B,3,16h,16w), about 0..1: the KLT's transpose plus a network that corrects it."""
+    """y_hat (B,M,h,w) to the picture (B,3,16h,16w), about 0..1: the KLT's transpose, and a network that sees y_hat and
+    what the KLT made of it, and corrects that.
+    """
 
     def __init__(self, config: PhotoConfig) -> None:
         super().__init__()
@@ -95,20 +105,27 @@ class Synthesis(nn.Module):
         self.to_eighth = conv3(wide, 4 * eighth)
         self.eighth = nn.Sequential(Residual(eighth), Residual(eighth))
         self.to_quarter = conv3(eighth, 4 * quarter)
+        self.quarter = Residual(quarter)
+        self.seen = Seen(3, config.synthesis)
         self.last = zero(conv3(quarter, 48))
         self.gain = RateTable(-unit_gain(config.anchors).expand(-1, config.latent))
         self.wide_gain = RateTable(torch.zeros(config.anchors, wide))
         self.eighth_gain = RateTable(torch.zeros(config.anchors, eighth))
+        self.quarter_gain = RateTable(torch.zeros(config.anchors, quarter))
+        self.error = RateTable(usual_error(config.anchors))
 
     def forward(self, y_hat: Tensor, rate: Tensor) -> Tensor:
         with torch.autocast(y_hat.device.type, enabled=False):
             y = y_hat * torch.exp(self.gain(rate))
-            linear = F.pixel_shuffle(self.linear(y), 4)
-        h = self.sixteenth(self.first(y)) * torch.exp(self.wide_gain(rate))
+            linear = F.pixel_shuffle(F.pixel_shuffle(self.linear(y), CELL), CELL)
+        at_sixteenth, at_eighth, at_quarter = self.seen(linear)
+        h = self.sixteenth(self.first(y) + at_sixteenth) * torch.exp(self.wide_gain(rate))
         h = F.pixel_shuffle(self.to_eighth(F.leaky_relu(h, 0.1)), 2)
-        h = self.eighth(h) * torch.exp(self.eighth_gain(rate))
-        h = F.leaky_relu(F.pixel_shuffle(self.to_quarter(F.leaky_relu(h, 0.1)), 2), 0.1)
-        return F.pixel_shuffle(linear + CORRECTION * self.last(h).float(), 4) + 0.5
+        h = self.eighth(h + at_eighth) * torch.exp(self.eighth_gain(rate))
+        h = F.pixel_shuffle(self.to_quarter(F.leaky_relu(h, 0.1)), 2)
+        h = self.quarter(h + at_quarter) * torch.exp(self.quarter_gain(rate))
+        h = self.last(F.leaky_relu(h, 0.1)).float() * torch.exp(self.error(rate))
+        return F.pixel_shuffle(h, CELL) + linear + 0.5
 
 
 class HyperWidths(Protocol):
