@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
+from golden_files import SHARE, Corpus
 from intaglio import codec, container, metrics, verify
-from intaglio.bundle import Model, load_model
+from intaglio.bundle import Model
 
-ROOT = Path(__file__).resolve().parent.parent
-FOLDER = ROOT / "tests" / "golden" / "v1"
-TABLE = json.loads((FOLDER / "table.json").read_text(encoding="utf-8"))
-PICTURES: dict[str, dict[str, Any]] = TABLE["pictures"]
+CORPUS = Corpus("v1")
+FOLDER, TABLE, PICTURES, data = CORPUS.folder, CORPUS.table, CORPUS.pictures, CORPUS.data
 KEPT = [name for name, entry in PICTURES.items() if entry["kept"]]
 FROZEN = "ba5c55c6cfc2d657886e45b86138fb844897e520ebf776f72f7f8f1bdd980166"  # SHA-256 of table.json
-SHARE = 0.001  # of all samples may differ, by one level
 
 each_picture = pytest.mark.parametrize("name", PICTURES)
 
@@ -28,27 +22,19 @@ each_picture = pytest.mark.parametrize("name", PICTURES)
 @pytest.fixture(scope="module")
 def model() -> Model:
     """The small model."""
-    return load_model(FOLDER / "small.itgm", 1)
-
-
-def data(name: str) -> bytes:
-    return (FOLDER / f"{name}.itg").read_bytes()
+    return CORPUS.model()
 
 
 def stored(name: str) -> np.ndarray:
     """The pixels that were decoded when the corpus was made."""
-    with Image.open(FOLDER / f"{name}.webp") as picture:
-        pixels = np.asarray(picture.convert("RGB"))
+    pixels = CORPUS.decoded(name)
     return pixels[:, :, 1] if PICTURES[name]["grey"] else pixels
 
 
 def source(name: str) -> np.ndarray:
     """The pixels that were encoded."""
-    entry = PICTURES[name]
-    left, top, width, height = entry["box"]
-    with Image.open(ROOT / "examples" / f"{entry['example']}.webp") as picture:
-        pixels = np.asarray(picture.convert("RGB"))[top : top + height, left : left + width]
-    return pixels[:, :, 1] if entry["grey"] else pixels
+    pixels = CORPUS.source(name)
+    return pixels[:, :, 1] if PICTURES[name]["grey"] else pixels
 
 
 @each_picture

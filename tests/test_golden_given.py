@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
+from golden_files import SHARE, Corpus
 from intaglio import codec, container, verify, ycbcr
-from intaglio.bundle import Model, load_model
+from intaglio.bundle import Model
 from intaglio.errors import ArgumentError, FormatError
 
-ROOT = Path(__file__).resolve().parent.parent
-FOLDER = ROOT / "tests" / "golden" / "given"
-TABLE = json.loads((FOLDER / "table.json").read_text(encoding="utf-8"))
-PICTURES: dict[str, dict[str, Any]] = TABLE["pictures"]
-SHARE = 0.001  # of all samples may differ, by one level
+CORPUS = Corpus("given")
+TABLE, PICTURES, data = CORPUS.table, CORPUS.pictures, CORPUS.data
 
 each_picture = pytest.mark.parametrize("name", PICTURES)
 
@@ -27,24 +21,12 @@ each_picture = pytest.mark.parametrize("name", PICTURES)
 @pytest.fixture(scope="module")
 def model() -> Model:
     """The small model."""
-    return load_model(FOLDER / "small.itgm", 1)
-
-
-def data(name: str) -> bytes:
-    return (FOLDER / f"{name}.itg").read_bytes()
-
-
-def pixels_of(path: Path) -> np.ndarray:
-    with Image.open(path) as picture:
-        return np.asarray(picture.convert("RGB"))
+    return CORPUS.model()
 
 
 def given(name: str) -> np.ndarray:
     """The luma of what was encoded."""
-    entry = PICTURES[name]
-    left, top, width, height = entry["box"]
-    whole = pixels_of(ROOT / "examples" / f"{entry['example']}.webp")
-    return ycbcr.luma(whole[top : top + height, left : left + width])
+    return ycbcr.luma(CORPUS.source(name))
 
 
 def test_the_model_is_what_it_was(model: Model) -> None:
@@ -65,7 +47,7 @@ def test_tables_means_symbols_and_latents_are_what_they_were(name: str, model: M
 @each_picture
 def test_pixels_differ_by_one_level_at_most_and_hardly_ever(name: str, model: Model) -> None:
     decoded = codec.decode(data(name), model=model, given=given(name)).astype(int)
-    apart = np.abs(decoded - pixels_of(FOLDER / f"{name}.webp"))
+    apart = np.abs(decoded - CORPUS.decoded(name))
     assert apart.max() <= 1
     assert np.mean(apart != 0) <= SHARE
 

@@ -45,7 +45,8 @@ class Simulated(Model):
 
     def __init__(self, y: np.ndarray, tables: Tables, loc: np.ndarray, rows: np.ndarray) -> None:
         self.layout, self.tables, self.halo, self.fixed_rate = Layout(y.shape[1], "channels"), tables, 0, 49
-        self.model_id, self.name, self.has_hyper, self.given = b"test", "simulated", False, None
+        self.model_id, self.name, self.has_hyper = b"test", "simulated", False
+        self.given = self.zones = None
         self._y, self._loc, self._rows = y.astype(np.float32), loc[None, :, None, None], rows[None, :, None, None]
 
     def analysis(self, x: Window, rate: int) -> np.ndarray:

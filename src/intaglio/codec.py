@@ -126,12 +126,14 @@ def decode(
     header = coded.header
     runner = decoder(header, model, threads)
     seen = planes_for(header, runner, given)
-    boxes, blocks = container.tile_grid(header), _blocks(header)
+    known_luma = header.channels == 1 and runner.given == "luma"  # grey of that luma is that luma
+    boxes, blocks = container.tile_grid(header), () if known_luma else _blocks(header)
     several = len(boxes) > 1 or len(blocks) > 1
     step = _Steps(progress if several else None, len(boxes) + len(blocks))
     plane = _decode_latents(coded, boxes, runner, step, seen)
-    if header.channels == 1 and seen is not None and runner.given == "luma":
-        return np.ascontiguousarray(seen[: header.height, : header.width, 0])  # grey of that luma is that luma
+    if known_luma:
+        assert seen is not None
+        return np.ascontiguousarray(seen[: header.height, : header.width, 0])
     pixels = np.empty((header.height, header.width, 3), np.uint8)
     for block in blocks:
         part = pixels[block.y : block.y + block.height, block.x : block.x + block.width]

@@ -62,7 +62,7 @@ def planes(given: Picture, kind: str, size: tuple[int, int]) -> Pixels:
     except IntaglioError as error:
         raise type(error)(f"the given picture: {error}") from None
     for notice in loaded.notices:
-        warnings.warn(f"the given picture: {notice}", stacklevel=3)
+        warnings.warn(f"the given picture: {notice}", stacklevel=4)
     pixels = loaded.pixels
     if (pixels.shape[1], pixels.shape[0]) != size:
         found, wanted = f"{pixels.shape[1]} x {pixels.shape[0]}", f"{size[0]} x {size[1]}"

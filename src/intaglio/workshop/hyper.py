@@ -218,8 +218,8 @@ class ContextStep(nn.Module):
         head, planes = self._heads()[0], self.first.weight.shape[1] - len(self.channel)
         for place, (channel, sign) in enumerate(product(channels, (1.0, -1.0))):
             hidden = self.first.weight.shape[0] - 1 - place  # one for what is above 0, one for what is below
-            for layer in (self.first, self.second):
-                layer.weight[hidden] = 0.0
+            _clear(self.first, hidden)
+            _clear(self.second, hidden)
             self.first.weight[hidden, planes + channel] = sign * _SEEN
             for row, column in sides:
                 self.second.weight[hidden, hidden, row, column] = 2.0 / len(sides)

@@ -255,9 +255,7 @@ class Conditional(Hyperprior):
 
     fixed = False
     halo = 14  # more than the reach of the analysis (9) and of the synthesis (12), in latents
-    error_cost = (
-        13.0  # half more than one theory has (8.7, see `unit_gain`): bits saved are context that later ones lack
-    )
+    error_cost = 13.0  # theory (see `unit_gain`) has 8.7, but what is left out is missed as context, too
     kind: ClassVar[Kind]
 
     def __init__(self, config: ConditionalConfig) -> None:
