@@ -163,6 +163,7 @@ class Photo(Hyperprior):
     """The parts of `photo`; `rate` is (B,) int64."""
 
     fixed = False
+    error_cost = 16.0  # theory (see `unit_gain`) has 8.7, but what is left out is missed as context, too
     halo = 12  # more than the reach of the analysis (9.6) and of the synthesis (8.8)
 
     def __init__(self, config: PhotoConfig) -> None:
