@@ -19,6 +19,12 @@ CHROMA = (
     (-WEIGHTS[0] / 1.772, -WEIGHTS[1] / 1.772, (1.0 - WEIGHTS[2]) / 1.772),
     ((1.0 - WEIGHTS[0]) / 1.402, -WEIGHTS[1] / 1.402, -WEIGHTS[2] / 1.402),
 )
+# Rows of R, G, B over Cb and Cr less NEUTRAL.
+FROM_CHROMA = (
+    (0.0, 1.402),
+    (-WEIGHTS[2] * 1.772 / WEIGHTS[1], -WEIGHTS[0] * 1.402 / WEIGHTS[1]),
+    (1.772, 0.0),
+)
 
 
 def luma(pixels: Pixels) -> Pixels:

@@ -28,6 +28,7 @@ from intaglio.workshop.layers import RateTable, Residual, conv3, down2, zero
 from intaglio.workshop.models.base import Hyperprior, LearningRates, Transforms
 from intaglio.workshop.models.seen import CELL, Seen
 from intaglio.workshop.models.widths import limited
+from intaglio.workshop.subsampling import subsampled
 
 PATCH = 16  # y lives at 1/16 of the picture's scale
 Z_UNIT = 32.0  # rows of the scale table: an optimiser that moves all parameters alike would need 2,500 steps for one
@@ -172,6 +173,11 @@ class Photo(Hyperprior):
         super().__init__(config, widths, Transforms(Analysis(config), Synthesis(config), HyperAnalysis(config)))
         start = math.log(2.0 / SCALE_MIN) / LOG_STEP
         self.z_index = RateTable(torch.full((config.anchors, config.hyper), start), Z_UNIT)
+
+    def pair(self, pictures: Tensor) -> tuple[Tensor, None]:
+        """The pictures, 0..1, and nothing; while training, with some pictures' chroma as 4:2:0 has it."""
+        x = subsampled(pictures.float()) if self.training else pictures.float()
+        return x.div(255.0).contiguous(memory_format=torch.channels_last), None
 
     def z_rows(self, rate: Tensor) -> Tensor:
         """(B,C,1,1) real position on the scale grid of each channel of z."""
