@@ -83,6 +83,7 @@ class Model:
             self.has_hyper = WITHOUT_HYPERPRIOR not in file.arrays
             self.given = _given_kind(file)
             self.zones = _zones(file.config, self.has_hyper)
+            self.has_feedback = "feedback" in file.graphs
             self.blind = bool(file.config.get("blind", False))
             if self.has_hyper:
                 self._z_rows = _checked_rows(file.arrays["z_rows"], len(self.tables))
@@ -124,6 +125,14 @@ class Model:
         (y,) = self.run("analysis", {"pixels": x.pixels[None], **self._seen(x.given), "rate": _rate(rate)}, output)
         top, left, height, width = x.keep
         return np.ascontiguousarray(y[:, :, top : top + height, left : left + width])
+
+    def feedback(self, error: Floats, rate: int) -> Floats:
+        """What an error of the decoded picture, float32 (16h,16w,3), 0..255, is in y, float32 (1, M, h, w); only of a
+        model that has this graph.
+        """
+        grid = error.shape[0] // LATENT_SCALE, error.shape[1] // LATENT_SCALE
+        output = Output(np.float32, (1, self.layout.channels, *grid))
+        return self.run("feedback", {"error": error[None], "rate": _rate(rate)}, output)[0]
 
     def hyper_analysis(self, y: Floats, rate: int) -> Floats:
         """y to z, float32 (1, C, h/4, w/4)."""

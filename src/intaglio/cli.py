@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from intaglio import cli_bdrate, cli_measure
+from intaglio.bar import Bar
 from intaglio.errors import ArgumentError, FormatError, IntaglioError, ModelError
 
 if TYPE_CHECKING:
@@ -57,32 +58,6 @@ def _check_distinct(output: Path, *sources: Path | None) -> None:
             raise ArgumentError(f"{output} is the input itself; give another name to write to")
 
 
-class _Bar:
-    """A progress bar on stderr, if that is a terminal; called with the steps done and the steps in all."""
-
-    def __init__(self, label: str) -> None:
-        self._label, self._bar = label, None
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar:
-            self._bar.stop()
-
-    def __call__(self, done: int, total: int) -> None:
-        if not sys.stderr.isatty():
-            return
-        if self._bar is None:
-            from rich.console import Console
-            from rich.progress import Progress
-
-            self._bar = Progress(console=Console(stderr=True), transient=True)
-            self._task = self._bar.add_task(self._label, total=total)
-            self._bar.start()
-        self._bar.update(self._task, completed=done)
-
-
 def _load(picture: Path) -> Pixels:
     """The pixels of a picture file; says what was converted."""
     from intaglio import images
@@ -97,27 +72,38 @@ def _named(path: Path, error: IntaglioError) -> IntaglioError:
     return type(error)(f"{path}: {error}")
 
 
-@app.command()
-def encode(
-    picture: Annotated[Path, typer.Argument(help="Picture file: JPEG, PNG, WebP, AVIF, TIFF, ...")],
-    output: Annotated[Path, typer.Argument(help="The .itg file to write.")],
-    quality: Quality = None,
-    model: Model = None,
-    threads: Threads = None,
-    given: Given = None,
-) -> None:
-    """Compress a picture."""
+@dataclass(frozen=True)
+class Encode:
+    """What `intaglio encode` is asked for."""
+
+    picture: Annotated[Path, typer.Argument(help="Picture file: JPEG, PNG, WebP, AVIF, TIFF, ...")]
+    output: Annotated[Path, typer.Argument(help="The .itg file to write.")]
+    quality: Quality = None
+    model: Model = None
+    threads: Threads = None
+    given: Given = None
+    effort: Annotated[int, typer.Option("--effort", "-e", help="0 (fastest) to 9 (best latents).")] = 1
+
+
+def encode(asked: Encode) -> None:
+    """Encodes a picture and writes the file."""
     from intaglio import codec, images
+    from intaglio import effort as efforts
     from intaglio.quality import quality_to_rate
 
-    if quality is not None:
-        quality_to_rate(quality)  # a wrong quality is told before the picture is read
-    images.check_target(output)  # and so is what could not be written, or should not
-    _check_distinct(output, picture, given)
-    pixels, seen = _load(picture), None if given is None else _load(given)
-    with _Bar("encoding") as bar:
-        data = codec.encode(pixels, quality, model=model, given=seen, threads=threads, progress=bar)
-    images.atomic_write(output, data)
+    if asked.quality is not None:
+        quality_to_rate(asked.quality)  # what is wrong is told before the picture is read
+    effort = efforts.checked(asked.effort)
+    images.check_target(asked.output)  # and so is what could not be written, or should not
+    _check_distinct(asked.output, asked.picture, asked.given)
+    pixels, seen = _load(asked.picture), None if asked.given is None else _load(asked.given)
+    options = {"model": asked.model, "given": seen, "effort": effort, "threads": asked.threads}
+    with Bar("encoding") as bar:
+        data = codec.encode(pixels, asked.quality, **options, progress=bar)
+    images.atomic_write(asked.output, data)
+
+
+app.command("encode")(cli_measure.command(Encode, encode, "Compress a picture."))
 
 
 @dataclass(frozen=True)
@@ -148,7 +134,7 @@ def decode(asked: Decode) -> None:
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", UserWarning)
         try:
-            with _Bar("decoding") as bar:
+            with Bar("decoding") as bar:
                 pixels = codec.decode(data, **options, given=given, progress=bar)
         except (FormatError, ModelError) as error:
             causes = "".join(f" ({each.message})" for each in said)
@@ -205,12 +191,12 @@ def verify(
     found: dict[str, check.Verification] = {}
     if selftest:
         name = "photo" if model is None else model
-        with _Bar("verifying") as bar:
+        with Bar("verifying") as bar:
             found[f"selftest of {name}"] = check.selftest(bundle.load_model(name, threads), bar)
     seen = None if given is None else _load(given)
     for path in coded or []:
         try:
-            with _Bar("verifying") as bar:
+            with Bar("verifying") as bar:
                 found[str(path)] = check.verify(_read(path), model, threads, bar, seen)
         except (ArgumentError, FormatError, ModelError) as error:
             raise _named(path, error) from None
@@ -243,7 +229,7 @@ def inspect(
         inspection.check_folder(out)
     pixels = _load(picture)
     name = "photo" if model is None else model
-    with _Bar("measuring") as bar:
+    with Bar("measuring") as bar:
         found = latents.measure(pixels, quality, model=name, bound=bound, progress=bar)
     figures = inspection.summary(found)
     if out is not None:
@@ -329,7 +315,7 @@ def coder(
     from intaglio.bench.coder import Plan, measure
 
     piped = not sys.stdout.isatty()
-    with _Bar("measuring") as bar:
+    with Bar("measuring") as bar:
         found = measure(Plan(symbols, rounds, seed, picture), None if as_json and piped else bar)
     if as_json:
         typer.echo(json.dumps(asdict(found)))

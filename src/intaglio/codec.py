@@ -10,13 +10,14 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from intaglio import container, images
+from intaglio import effort as efforts
 from intaglio import given as known
 from intaglio.bundle import LATENT_SCALE, Model, Window, load_model, model_for, shipped_models
 from intaglio.coders import Decode, Encode, Floats, Round
@@ -25,10 +26,20 @@ from intaglio.errors import ArgumentError, FormatError, ImageError, ModelError
 from intaglio.quality import DEFAULT_QUALITY, quality_to_rate, rate_to_quality
 from intaglio.traversal import HYPER_SCALE, latents
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 Pixels = NDArray[np.uint8]
 ModelName = str | os.PathLike[str] | Model
 Progress = Callable[[int, int], None]  # steps done, steps in all
 Kind = TypeVar("Kind", Encode, Round)
+
+
+class Running(TypedDict, total=False):
+    """How the work is done; changes nothing of the result."""
+
+    threads: int | None  # for the networks, default all cores; a loaded model has its own
+    progress: Progress | None  # called as the work on several tiles goes on, never for a single one
 
 
 @dataclass(frozen=True)
@@ -61,31 +72,31 @@ def encode(
     *,
     model: ModelName | None = None,
     given: known.Picture | None = None,
-    threads: int | None = None,
-    progress: Progress | None = None,
+    effort: int = efforts.DEFAULT,
+    **run: Unpack[Running],
 ) -> bytes:
     """The picture as .itg bytes.
 
     image: a PIL image, or uint8 (H,W,3) RGB or (H,W) grey; what has to be converted first is said by a UserWarning.
     quality: 1..100, rounded to halves; by default 50, or the one that a model was trained for. model: a shipped model's
     name, the path of a .itgm file, or a loaded model; by default "photo", or "colour" if a picture is given. given: a
-    picture of the same size that the decoder will have, too, if the model takes one. threads: for the networks, default
-    all cores; a loaded model has its own. progress: called as the work on several tiles goes on, never for a single
-    one. Raises ArgumentError, ImageError, ModelError.
+    picture of the same size that the decoder will have, too, if the model takes one. effort: 0 (fastest) to 9 (best),
+    see `intaglio.effort`. run: see `Running`. Raises ArgumentError, ImageError, ModelError.
     """
+    efforts.checked(effort)
     if quality is not None:
         quality_to_rate(quality)  # a wrong one is told before there is work
     picture = images.from_image(image)
     for notice in picture.notices:
         warnings.warn(notice, stacklevel=2)
     pixels = picture.pixels
-    runner = _model(_default(given) if model is None else model, threads)
+    runner = _model(_default(given) if model is None else model, run.get("threads"))
     seen = _planes(given, pixels.shape[1], pixels.shape[0], runner)
     header = header_for(pixels, rate_for(quality, runner), runner, seen)
     tiles = len(container.tile_grid(header))
-    step = _Steps(progress if tiles > 1 else None, tiles)
+    step = _Steps(run.get("progress") if tiles > 1 else None, tiles)
     payloads = []
-    for coder in walk_tiles(pixels, header, runner, Encode, seen):
+    for coder in walk_tiles(pixels, header, efforts.prepared(runner, effort), Encode, seen):
         payloads.append(coder.finish())
         step()
     return container.write(Container(header, tuple(payloads)))
@@ -97,13 +108,15 @@ def estimate(
     *,
     model: ModelName | None = None,
     given: known.Picture | None = None,
+    effort: int = efforts.DEFAULT,
 ) -> float:
     """Bits that the frozen tables charge for the picture's latents; arguments and errors as for `encode`."""
+    efforts.checked(effort)
     pixels = images.from_image(image).pixels
     runner = _model(_default(given) if model is None else model, None)
     seen = _planes(given, pixels.shape[1], pixels.shape[0], runner)
     header = header_for(pixels, rate_for(quality, runner), runner, seen)
-    return sum(coder.bits for coder in walk_tiles(pixels, header, runner, Round, seen))
+    return sum(coder.bits for coder in walk_tiles(pixels, header, efforts.prepared(runner, effort), Round, seen))
 
 
 def decode(

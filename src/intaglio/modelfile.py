@@ -25,6 +25,7 @@ MAX_BYTES = 1 << 28
 MAX_HEADER_BYTES = 1 << 20  # JSON grows about thirtyfold when it is read
 ENCODING_GRAPHS = ("analysis", "hyper_analysis")
 DECODING_GRAPHS = ("synthesis",)
+OPTIONAL_GRAPHS = ("feedback",)  # only encoders run them
 WITHOUT_HYPERPRIOR = "y_rows"  # an array that only models without z have
 MAX_LOC = 1 << 24  # entries of `y_loc` stay below it on either side of 0: so far float32 holds every whole number
 DTYPES = ("int8", "uint8", "uint16", "int32", "float32")
@@ -37,9 +38,9 @@ _DIGEST = 32
 class ModelFile:
     """What a model file holds.
 
-    name: the model's registry name. graphs: ONNX bytes by name, those of `graph_names`. arrays: integer tables and
-    networks by name. config: what the codec must know of the network (JSON values). record: how it was
-    trained (JSON values).
+    name: the model's registry name. graphs: ONNX bytes by name, those of `graph_names`, and any of OPTIONAL_GRAPHS.
+    arrays: integer tables and networks by name. config: what the codec must know of the network (JSON values). record:
+    how it was trained (JSON values).
     """
 
     name: str
@@ -70,7 +71,7 @@ class ModelFile:
 
 
 def graph_names(arrays: Container[str]) -> set[str]:
-    """The graphs of a model with these arrays."""
+    """The graphs that a model with these arrays must have."""
     graphs = {*ENCODING_GRAPHS, *DECODING_GRAPHS}
     return graphs - {"hyper_analysis"} if WITHOUT_HYPERPRIOR in arrays else graphs
 
@@ -84,7 +85,7 @@ def write(model: ModelFile) -> bytes:
     configuration and record are longer than a header may be.
     """
     wanted = graph_names(model.arrays)
-    if set(model.graphs) != wanted:
+    if set(model.graphs) - {*OPTIONAL_GRAPHS} != wanted:
         raise ArgumentError(f"a model file holds the graphs {', '.join(sorted(wanted))}; got {', '.join(model.graphs)}")
     blobs = [(name, blob, {}) for name, blob in model.graphs.items()]
     for name, array in model.arrays.items():
@@ -117,7 +118,7 @@ def read(data: bytes) -> ModelFile:
         model = ModelFile(str(header["name"]), graphs, arrays, dict(header["config"]), dict(header["record"]))
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ModelError(f"the model file is damaged: its header is wrong ({error})") from None
-    missing = graph_names(arrays) ^ set(graphs)
+    missing = graph_names(arrays) ^ (set(graphs) - {*OPTIONAL_GRAPHS})
     if missing:
         raise ModelError(f"the model file is damaged: graphs missing or unknown: {', '.join(sorted(missing))}")
     for name, graph in graphs.items():

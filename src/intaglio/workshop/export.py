@@ -36,6 +36,17 @@ class AnalysisGraph(nn.Module):
         return self.part(pixels.permute(0, 3, 1, 2).float() / 255.0, rate)
 
 
+class FeedbackGraph(nn.Module):
+    """error float32 (1,H,W,3), 0..255, to what it is in y."""
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.part = part
+
+    def forward(self, error: Tensor, rate: Tensor) -> Tensor:
+        return self.part(error.permute(0, 3, 1, 2) / 255.0, rate)
+
+
 class SynthesisGraph(nn.Module):
     """y_hat to pixels uint8 (1,16h,16w,3)."""
 
@@ -93,6 +104,8 @@ def graph_modules(model: Model) -> dict[str, tuple[nn.Module, dict[str, Tensor]]
             "analysis": (AnalysisGraph(model), {"pixels": pixels}),
             "synthesis": (SynthesisGraph(model), {"y_hat": y}),
         }
+    if (part := model.feedback()) is not None:
+        graphs["feedback"] = FeedbackGraph(part), {"error": pixels.float()}
     if isinstance(model, Hyperprior):
         graphs["hyper_analysis"] = model.hyper_analysis_net, {"y": y}
     return graphs
@@ -111,7 +124,7 @@ def to_onnx(module: nn.Module, inputs: dict[str, Tensor]) -> bytes:
     arguments = dict(inputs)
     if "rate" in inspect.signature(module.forward).parameters:
         arguments["rate"] = torch.tensor([0])
-    free, spatial = torch.export.Dim.AUTO, {"pixels": (1, 2), "given": (1, 2), "rate": ()}
+    free, spatial = torch.export.Dim.AUTO, {"pixels": (1, 2), "given": (1, 2), "error": (1, 2), "rate": ()}
     shapes = {name: dict.fromkeys(spatial.get(name, (2, 3)), free) for name in arguments}
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():

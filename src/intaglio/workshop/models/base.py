@@ -117,6 +117,12 @@ class Model(nn.Module, ABC):
         """The integer networks by name; none without a hyperprior."""
         return {}
 
+    def feedback(self) -> nn.Module | None:
+        """What tells an error of the decoded picture (B,3,16h,16w), 0..1, at a rate in y's units, if there is such a
+        part; see `intaglio.effort`.
+        """
+        return None
+
     def encoding_parts(self) -> list[nn.Module]:
         """What only the encoder runs; frozen in a last phase of training on rounded latents."""
         return [self.analysis]

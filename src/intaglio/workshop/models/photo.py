@@ -92,6 +92,17 @@ class Analysis(nn.Module):
             return (self.linear(x.float()) + CORRECTION * h.float()) * torch.exp(self.gain(rate))
 
 
+class Feedback(nn.Module):
+    """An error of the decoded picture (B,3,16h,16w), 0..1, in units of y (B,M,h,w): the linear path of an analysis."""
+
+    def __init__(self, analysis: Analysis) -> None:
+        super().__init__()
+        self.linear, self.gain = analysis.linear, analysis.gain
+
+    def forward(self, error: Tensor, rate: Tensor) -> Tensor:
+        return self.linear(error) * torch.exp(self.gain(rate))
+
+
 class Synthesis(nn.Module):
     """y_hat (B,M,h,w) to the picture (B,3,16h,16w), about 0..1: the KLT's transpose, and a network that sees y_hat and
     what the KLT made of it, and corrects that.
@@ -182,6 +193,10 @@ class Photo(Hyperprior):
     def z_rows(self, rate: Tensor) -> Tensor:
         """(B,C,1,1) real position on the scale grid of each channel of z."""
         return bounded(self.z_index(rate), 0.0, SCALES - 1.0)
+
+    def feedback(self) -> Feedback:
+        assert isinstance(self.analysis, Analysis)
+        return Feedback(self.analysis)
 
     def rates_of_learning(self, options: LearningRates) -> dict[str, float]:
         """The linear path learns slower, and the rest of the synthesis faster: what it adds is scaled down."""
