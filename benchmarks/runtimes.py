@@ -30,7 +30,7 @@ from intaglio.coders import Floats, Frozen
 from intaglio.integer import HYPER, step_names, to_onnx
 from intaglio.modelfile import ModelFile
 from intaglio.traversal import HYPER_SCALE, Layout, Net, latents
-from intaglio.workshop import models, restore
+from intaglio.workshop import restore
 from intaglio.workshop.models.base import Hyperprior
 
 Run = Callable[[str, dict[str, NDArray[Any]]], Sequence[NDArray[Any]]]
@@ -246,11 +246,9 @@ def twins(file: ModelFile) -> tuple[Model, Hyperprior]:
 
     The file's own weights, but for a unit in the biases, which PyTorch interpolates between anchors: both have those.
     """
-    config = {key: tuple(value) if isinstance(value, list) else value for key, value in file.config.items()}
-    model = models.build(file.name, **{key: value for key, value in config.items() if key != "halo"})
+    model = restore.model(file)
     assert isinstance(model, Hyperprior)
-    model.load_state_dict(restore.weights(file, model))
-    arrays = {**file.arrays, **model.eval().arrays()}
+    arrays = {**file.arrays, **model.arrays()}
     return Model(replace(file, arrays=arrays), threads=1), model
 
 

@@ -26,7 +26,7 @@ from intaglio.quality import rate_to_quality
 from intaglio.rans import Tables
 from intaglio.scales import SCALE_MAX, SCALE_MIN, SCALES, index_to_scale
 from intaglio.traversal import latents
-from intaglio.workshop import models, restore
+from intaglio.workshop import restore
 from intaglio.workshop.coders import Likelihood, Round, Rows
 from intaglio.workshop.entropy import ScaleFamily, scale_grid
 from intaglio.workshop.models.base import Model
@@ -76,11 +76,7 @@ class Watched(Round):
 
 def shipped() -> Model:
     """The shipped model in PyTorch."""
-    file = restore.read(ROOT / "src" / "intaglio" / "weights" / "photo.itgm")
-    config = {key: tuple(value) if isinstance(value, list) else value for key, value in file.config.items()}
-    model = models.build(file.name, **{key: value for key, value in config.items() if key != "halo"})
-    model.load_state_dict(restore.weights(file, model))
-    return model.eval()
+    return restore.model(restore.read(ROOT / "src" / "intaglio" / "weights" / "photo.itgm"))
 
 
 @torch.no_grad()

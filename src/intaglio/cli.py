@@ -288,6 +288,26 @@ def sweep(config: Annotated[Path, typer.Argument(help="As for train, with a tabl
 
 
 @app.command()
+def refine(
+    picture: Annotated[Path, typer.Argument(help="Picture file: JPEG, PNG, WebP, AVIF, TIFF, ...")],
+    output: Annotated[Path, typer.Argument(help="The .itg file to write.")],
+    quality: Quality = None,
+    model: Model = None,
+    steps: Annotated[int, typer.Option(help="Steps of descent; a megapixel takes some 3 seconds each.")] = 500,
+) -> None:
+    """Compress a picture by descent on its latents: slow, but smaller (needs the extra intaglio[train])."""
+    work = _workshop("refine")
+    from intaglio import images
+
+    images.check_target(output)
+    _check_distinct(output, picture)
+    pixels, name = _load(picture), "photo" if model is None else model
+    with Bar("refining") as bar:
+        data = work.encode(pixels, quality, name, work.Descent(steps), bar)
+    images.atomic_write(output, data)
+
+
+@app.command()
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="Folder of a training run.")],
     output: Annotated[Path, typer.Argument(help="The .itgm file to write.")],

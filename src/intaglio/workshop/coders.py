@@ -26,6 +26,8 @@ from intaglio.traversal import Coder, Layout
 from intaglio.workshop.priors import gaussian_bits
 from intaglio.workshop.quantise import noise, soft_round, soft_round_mean, straight_through, universal
 
+EDGE = 1e-6  # keeps logarithms finite
+
 
 class Likelihood(Protocol):
     """What a slice is charged by, in place of the rows of Gaussian tables."""
@@ -170,6 +172,22 @@ class Soft(_Summing):
     def _quantise(self, value: Tensor) -> tuple[Tensor, Tensor]:
         noisy = noise(soft_round(value, self.alpha))
         return noisy, soft_round_mean(noisy, self.alpha)
+
+
+class Gumbel(_Summing):
+    """Charges and hands on a mix of the whole numbers around each latent, by weights that are drawn: nearly one of them
+    where the `temperature` is low. Stochastic Gumbel annealing: Yang, Bamler and Mandt 2020 (arXiv 2006.04240).
+    """
+
+    temperature = 0.5
+
+    def _quantise(self, value: Tensor) -> tuple[Tensor, Tensor]:
+        below = torch.floor(value)
+        far = torch.stack([value - below, below + 1.0 - value], -1).clamp(EDGE, 1.0 - EDGE)
+        drawn = -torch.log(-torch.log(torch.rand_like(far).clamp(EDGE, 1.0 - EDGE)))
+        weights = torch.softmax((drawn - torch.atanh(far) / self.temperature) / self.temperature, -1)
+        mixed = below + weights[..., 1]
+        return mixed, mixed
 
 
 class Round(_Summing):

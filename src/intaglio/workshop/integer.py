@@ -159,9 +159,13 @@ def freeze(placed: Placed) -> Layer:
 
 
 def thaw(layer: Layer, placed: Placed) -> None:
-    """Sets the layer's parameters to what was frozen."""
+    """Sets the layer's parameters to what was frozen, and holds its exponents until `Placed.limit` lets them go:
+    rounded weights may fit finer ones, or only coarser ones.
+    """
     shift = torch.from_numpy(layer.shift.astype(np.float32))
     k = (shift - placed.before[:, None] + placed.after)[0]
+    placed.conv.coarsest.copy_(k)
+    placed.conv.finest.copy_(k)
     placed.conv.set_integers(torch.from_numpy(layer.weight.astype(np.float32)), k)
     unit = torch.exp2((k[None] + placed.before[:, None]).double())
     rows = (torch.from_numpy(layer.bias.astype(np.float64)) - torch.exp2(shift.double() - 1.0)) / unit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from intaglio.integer import LOC_STEPS, Network, from_arrays
 from intaglio.modelfile import ModelFile
 from intaglio.quality import MAX_RATE
 from intaglio.rans import Tables
+from intaglio.workshop import models
 from intaglio.workshop.densities import bits
 from intaglio.workshop.entropy import DeepFactorized
 from intaglio.workshop.integer import Placed, thaw
@@ -36,8 +38,20 @@ def read(path: str | Path) -> ModelFile:
         raise ArgumentError(f"model {path} cannot be read: {error.strerror}") from None
 
 
-def weights(file: ModelFile, model: Model) -> dict[str, Tensor]:
+def model(file: ModelFile) -> Model:
+    """The file's model with its weights, in evaluation mode, its integer networks those of the file. Raises
+    ArgumentError for a model that the workshop does not know, ModelError naming a fault.
+    """
+    known = {field.name for field in fields(models.MODELS[file.name][1])} if file.name in models.MODELS else set()
+    made = models.build(file.name, **{key: value for key, value in file.config.items() if key in known})
+    made.load_state_dict(weights(file, made, hold=True))
+    return made.eval()
+
+
+def weights(file: ModelFile, model: Model, hold: bool = False) -> dict[str, Tensor]:
     """A state dictionary for `model`, whose integer networks are set on the way. Raises ModelError naming a fault.
+
+    hold: leave the exponents of the integer networks as the file has them, instead of free for training.
 
     Weights come back as the file stores them, large ones rounded to 16 bits; the rows of z's tables to half a row. A
     factorized prior is in the file as tables only: it starts anew, close to them.
@@ -46,6 +60,8 @@ def weights(file: ModelFile, model: Model) -> dict[str, Tensor]:
         network = from_arrays(name, file.arrays, model.layout)
         _thaw(network, part.placed(), file.name)
         _check(network, part.frozen(), file.name)
+        for placed in () if hold else part.placed().values():
+            placed.limit()
     _start_prior(file, model)
     wanted = model.state_dict()
     found = {name: value.clone() for name, value in wanted.items() if name.startswith(_NOT_IN_GRAPHS)}
