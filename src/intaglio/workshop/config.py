@@ -25,6 +25,7 @@ CHOICES = {
     "distortion": ("mse", "l1", "ms-ssim"),
     "rate_term": ("density", "log2"),
     "quantiser": ("mixed", "noise", "straight-through", "universal", "soft"),
+    "optimizer": ("adam", "soap"),
 }
 
 
@@ -56,6 +57,7 @@ class TrainConfig:
     stages: tuple[tuple[float, int, int], ...] = ((0.78, 256, 6), (1.0, 384, 3))  # until, crop, batch of a process
     hard_from: float = 1.0  # from this share of the run on: latents rounded, the encoding half frozen
     hard_learning_rate: float = 1e-4  # at the beginning of that phase; it falls to zero as well
+    optimizer: str = "adam"
     learning_rate: float = 4e-4
     linear_factor: float = 0.02  # the linear path learns slower by this factor
     synthesis_factor: float = 4.0  # and the rest of the synthesis faster: what it adds is scaled down

@@ -18,6 +18,7 @@ from intaglio.workshop.data import Batches
 from intaglio.workshop.loss import RateDistortion
 from intaglio.workshop.models.base import Model
 from intaglio.workshop.objective import Objective
+from intaglio.workshop.soap import Soap
 
 START_PICTURES = 400
 # Checkpoints number the parameters by these parts (others come after them), however a model's class is written.
@@ -48,7 +49,7 @@ class Trainer:
         self.model.to(self.fabric.device)
         self.average = self._weights()
         self.objective = Objective(self.model, self.options, self.fabric.autocast)
-        self.optimizer = torch.optim.Adam(self._groups(), lr=self.options.learning_rate, betas=(0.9, 0.99), fused=True)
+        self.optimizer = self._optimizer()
         self.step, self.seconds, self.skipped, self.norm = 0, 0.0, 0, 0.0
         self.manifest, self.commit = "", checkpoint.source_commit()
         self._averaging: tuple[bool, nn.Module] | None = None
@@ -159,10 +160,14 @@ class Trainer:
     def resume(self) -> None:
         """Goes on from the checkpoint in the run's folder.
 
-        Raises ArgumentError if there is none or it is of another model, ModelError if it is damaged or of another
-        version.
+        Raises ArgumentError if there is none or it is of another model or optimiser, ModelError if it is damaged or of
+        another version.
         """
         state, record = self._load(Path(self.options.out), "model.")
+        before = record["config"]["train"].get("optimizer", "adam")
+        if before != self.options.optimizer:
+            wanted = f"set it to that, or start a new run from this one's weights with --from {self.options.out}"
+            raise ArgumentError(f"configuration: [train] optimizer: the run began with {before!r}; {wanted}")
         self.average = {name: state[f"average.{name}"].to(self.fabric.device) for name in self.average}
         checkpoint.restore_optimizer(self.optimizer, state)
         self.step, self.seconds = record["step"], record["seconds"]
@@ -203,6 +208,12 @@ class Trainer:
 
     def _build(self) -> Model:
         return models.build(self.config.model, **self.config.model_fields)
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        if self.options.optimizer == "soap":
+            products = torch.float32 if self.options.precision == "32-true" else torch.bfloat16
+            return Soap(self._groups(), self.options.learning_rate, dtype=products)
+        return torch.optim.Adam(self._groups(), lr=self.options.learning_rate, betas=(0.9, 0.99), fused=True)
 
     def _groups(self) -> list[dict[str, Any]]:
         """Parameters by how fast they learn: first the rest, then as the model names them."""
