@@ -2,12 +2,14 @@
 
     python benchmarks/speed.py [--quality 50] [--repeats 7] [--threads 2]
 
-The ratios are worth more than the times: other work on the machine slows both.
+Where OpenVINO is installed (`pip install 'intaglio[openvino]'`) with it, too, and what its bfloat16 costs. The ratios
+are worth more than the times: other work on the machine slows both.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import statistics
 import subprocess
 import sys
@@ -20,13 +22,16 @@ from pathlib import Path
 import numpy as np
 
 import intaglio
-from intaglio import codecs, images
+from intaglio import codecs, images, metrics
+from intaglio.bundle import load_model
 from intaglio.compare import closest_to_bytes
+from intaglio.runtimes import RUNTIMES
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZE = (1088, 1920)
 KODAK_SIZE = (512, 768)
-MUST_REACH = {"encode": 2.0, "decode": 5.0}  # MP/s
+MUST_REACH = {"encode": 3.0, "decode": 6.0}  # MP/s
+COST_QUALITIES = (10.0, 30.0, 50.0, 70.0, 90.0, 100.0)
 MUST_REACH_PROCESS = 0.6  # seconds
 
 
@@ -66,35 +71,58 @@ def _process_seconds(quality: float, repeats: int) -> list[float]:
 
 def _line(name: str, seconds: list[float], megapixels: float) -> str:
     best, median = megapixels / min(seconds), megapixels / statistics.median(seconds)
-    return f"{name:<18}{best:>9.2f}{median:>9.2f}"
+    return f"{name:<28}{best:>9.2f}{median:>9.2f}"
+
+
+def runtimes() -> list[str]:
+    """Those that are installed."""
+    return [name for name in RUNTIMES if importlib.util.find_spec(name)]
 
 
 def whole_calls(quality: float, repeats: int, threads: int) -> bool:
     """Prints MP/s of both codecs each way, and their ratio; whether ours are as fast as they must be."""
     pixels = photograph(SIZE)
     megapixels = pixels.shape[0] * pixels.shape[1] / 1e6
-    coded = intaglio.encode(pixels, quality, threads=threads)
+    models = {name: load_model("photo", threads, name) for name in runtimes()}
+    coded = intaglio.encode(pixels, quality, model=models[RUNTIMES[0]])
     avif = codecs.available().codecs["avif"]
     match = closest_to_bytes(avif, pixels, len(coded))
-    calls = {
-        "encode": (
-            partial(intaglio.encode, pixels, quality, threads=threads),
-            partial(avif.encode, pixels, match.quality),
-        ),
-        "decode": (partial(intaglio.decode, coded, threads=threads), partial(avif.decode, match.data)),
-    }
     sizes = f"{len(coded):,} bytes; AVIF speed 6, one thread: {len(match.data):,} bytes"
     print(f"{SIZE[1]} x {SIZE[0]}, quality {quality:g}, {threads} threads: {sizes}")
-    print(f"{'MP/s':<18}{'best':>9}{'median':>9}")
+    print(f"{'MP/s':<28}{'best':>9}{'median':>9}")
     reached = True
-    for way, (ours, theirs) in calls.items():
-        seconds, peer = timed(ours, repeats), timed(theirs, repeats)
-        print(_line(f"Intaglio {way}", seconds, megapixels))
+    peers = {"encode": partial(avif.encode, pixels, match.quality), "decode": partial(avif.decode, match.data)}
+    for way, theirs in peers.items():
+        peer = timed(theirs, repeats)
         print(_line(f"AVIF {way}", peer, megapixels))
-        ratios = min(peer) / min(seconds), statistics.median(peer) / statistics.median(seconds)
-        print(f"{'  times AVIF':<18}{ratios[0]:>9.3f}{ratios[1]:>9.3f}")
-        reached &= megapixels / statistics.median(seconds) >= MUST_REACH[way]
+        for name, model in models.items():
+            call = partial(intaglio.encode, pixels, quality) if way == "encode" else partial(intaglio.decode, coded)
+            seconds = timed(partial(call, model=model), repeats)
+            print(_line(f"{name} {way}", seconds, megapixels))
+            ratios = min(peer) / min(seconds), statistics.median(peer) / statistics.median(seconds)
+            print(f"{'  times AVIF':<28}{ratios[0]:>9.3f}{ratios[1]:>9.3f}")
+            reached &= megapixels / statistics.median(seconds) >= MUST_REACH[way]
     return reached
+
+
+def costs(threads: int) -> None:
+    """Prints what OpenVINO costs in bytes and PSNR beside ONNX Runtime, mean of the examples, encoder and decoder
+    alike.
+    """
+    pictures = [images.to_rgb(images.load(path).pixels) for path in sorted((ROOT / "examples").glob("*.webp"))]
+    exact, fast = (load_model("photo", threads, name) for name in RUNTIMES)
+    print(f"{'quality':<10}{'bytes':>9}{'PSNR, dB':>10}   OpenVINO less ONNX Runtime")
+    for quality in COST_QUALITIES:
+        rows = []
+        for pixels in pictures:
+            sizes, psnrs = [], []
+            for model in (exact, fast):
+                coded = intaglio.encode(pixels, quality, model=model)
+                sizes.append(len(coded))
+                psnrs.append(metrics.psnr(pixels, intaglio.decode(coded, model=model)))
+            rows.append((100.0 * (sizes[1] / sizes[0] - 1.0), psnrs[1] - psnrs[0]))
+        size, psnr = np.mean(rows, axis=0)
+        print(f"{quality:<10g}{size:>+8.2f}%{psnr:>+10.3f}")
 
 
 def main() -> int:
@@ -105,6 +133,8 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     reached = whole_calls(options.quality, options.repeats, options.threads)
+    if len(runtimes()) > 1:
+        costs(options.threads)
     seconds = _process_seconds(options.quality, options.repeats)
     print(
         f"intaglio decode, {KODAK_SIZE[1]} x {KODAK_SIZE[0]}, as a process: best {min(seconds):.2f} s, "

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
-from intaglio import modelfile, ycbcr
+from intaglio import modelfile, runtimes, ycbcr
 from intaglio.errors import ArgumentError, IntaglioError, ModelError
 from intaglio.given import KINDS
 from intaglio.integer import CELL, GIVEN, HYPER, LEVELS, LOC_STEPS, Network, Reference, from_arrays, step_names, to_onnx
@@ -34,6 +33,7 @@ Steps = Sequence[Callable[[Any, Floats, int], tuple[Floats, NDArray[np.uint8]]]]
 LATENT_SCALE = 16  # pixels per latent
 MAX_COST = 1e6  # bits that an error of one step may be worth: beyond any use
 MAX_COUNT = 4096  # latent channels, slices of them, or latents of halo, of any model of ours
+EXACT = "onnxruntime"  # what runs the integer networks
 BLIND = 128  # what the networks of a blind model see of the given picture
 
 
@@ -66,9 +66,11 @@ class Model:
     part raises ModelError if its graph cannot be loaded, fails, or returns what such a graph cannot.
     """
 
-    def __init__(self, file: ModelFile, threads: int | None = None) -> None:
-        """`threads`: for the networks, default all cores. Raises ModelError if tables or configuration do not fit."""
-        self.file = file
+    def __init__(self, file: ModelFile, threads: int | None = None, runtime: str | None = None) -> None:
+        """`threads`: for the networks, default all cores; `runtime`: see `intaglio.runtimes.checked`. Raises ModelError
+        if tables or configuration do not fit, ArgumentError for a wrong argument.
+        """
+        self.file, self.runtime = file, runtimes.checked(runtime)
         self.name, self.model_id = file.name, file.model_id
         self.threads = _checked_threads(threads)
         try:
@@ -90,7 +92,7 @@ class Model:
             raise ModelError(f"model {file.name!r} does not fit together: it has no {error}") from None
         except (TypeError, ValueError, IntaglioError) as error:
             raise ModelError(f"model {file.name!r} does not fit together: {error}") from None
-        self._sessions: dict[str, onnxruntime.InferenceSession] = {}
+        self._sessions: dict[str, runtimes.Session] = {}
         self._lock = threading.Lock()
 
     def run(self, graph: str, inputs: dict[str, NDArray[Any]], *outputs: Output) -> list[NDArray[Any]]:
@@ -98,13 +100,14 @@ class Model:
         with self._lock:
             session = self._sessions.get(graph)
             if session is None:
-                data = self.file.graphs[graph] if graph in self.file.graphs else to_onnx(self.network(graph))
-                session = self._sessions[graph] = _session(data, self.threads)
-        wanted = {item.name for item in session.get_inputs()}
+                data, runtime = self.file.graphs.get(graph), self.runtime
+                if data is None:  # made of integers, whose sums must be exact
+                    data, runtime = to_onnx(self.network(graph)), EXACT
+                session = self._sessions[graph] = runtimes.session(data, self.threads, runtime)
         try:
-            found: list[Any] = list(session.run(None, {key: value for key, value in inputs.items() if key in wanted}))
-        except Exception as error:  # ONNX Runtime raises classes of its own that derive from Exception alone
-            raise ModelError(f"graph {graph!r} of model {self.name!r} failed: {_first_line(error)}") from None
+            found = session.run(inputs)
+        except Exception as error:  # the runtimes raise classes of their own that derive from Exception alone
+            raise ModelError(f"graph {graph!r} of model {self.name!r} failed: {runtimes.first_line(error)}") from None
         if len(found) != len(outputs) or not all(map(_fits, found, outputs)):
             raise ModelError(f"graph {graph!r} of model {self.name!r} returned what is no output of such a graph")
         return found
@@ -287,30 +290,12 @@ def _native_order(array: NDArray[Any]) -> NDArray[Any]:
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-
-
 def _checked_threads(threads: int | None) -> int:
     if threads is None:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if isinstance(threads, bool) or not isinstance(threads, numbers.Integral) or not 1 <= threads <= 1024:
         raise ArgumentError(f"threads is {threads!r}; it must be a whole number from 1 to 1024")
     return int(threads)
-
-
-def _session(graph: bytes, threads: int) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # several sessions share the cores
-    # would round what the integer networks multiply, where a machine can
-    options.add_session_config_entry("mlas.enable_gemm_fastmath_arm64_bfloat16", "0")
-    try:
-        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # see Model.run
-        raise ModelError(f"ONNX Runtime refuses a graph of the model file: {_first_line(error)}") from None
 
 
 def shipped_models() -> dict[str, Path]:
@@ -344,22 +329,26 @@ def read_model_file(name_or_path: str | os.PathLike[str]) -> ModelFile:
         raise ModelError(f"model {path}: {error}") from None
 
 
-_CACHE: dict[tuple[str, int], Model] = {}
+_CACHE: dict[tuple[str, int, str], Model] = {}
 _CACHE_LOCK = threading.Lock()
 
 
-def load_model(name_or_path: str | os.PathLike[str] = "photo", threads: int | None = None) -> Model:
+def load_model(
+    name_or_path: str | os.PathLike[str] = "photo", threads: int | None = None, runtime: str | None = None
+) -> Model:
     """A runnable model: a shipped model's name or the path of a .itgm file. Shipped ones are kept for the next call.
 
-    threads: for the networks, default all cores. Raises ModelError, and ArgumentError for a wrong argument.
+    threads: for the networks, default all cores. runtime: "onnxruntime" or "openvino", see `intaglio.runtimes`; by
+    default what the environment variable INTAGLIO_RUNTIME says, else the former. Raises ModelError, and ArgumentError
+    for a wrong argument.
     """
     name = str(name_or_path)
     if name not in shipped_models():
-        return Model(read_model_file(name_or_path), threads)
-    key = (name, _checked_threads(threads))
+        return Model(read_model_file(name_or_path), threads, runtime)
+    key = (name, _checked_threads(threads), runtimes.checked(runtime))
     with _CACHE_LOCK:
         if key not in _CACHE:
-            _CACHE[key] = Model(read_model_file(name), threads)
+            _CACHE[key] = Model(read_model_file(name), threads, runtime)
         return _CACHE[key]
 
 
