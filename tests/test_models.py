@@ -166,7 +166,7 @@ def test_the_workshop_estimates_what_the_tables_charge(case: Case, picture: np.n
     case.model.walk(pair, torch.tensor([RATE]), ours)
     latents(case.runnable, Window(faint, (0, 0, 8, 12), seen), RATE, theirs, seen)
     assert theirs.bits > 500.0
-    escapes = 0.02 if case.model.given == "picture" else 0.001  # what z has of an untrained model is far out
+    escapes = 0.05 if case.model.given == "picture" else 0.001  # what z has of an untrained model is far out
     assert math.isclose(float(ours.bits), theirs.bits, rel_tol=escapes)
 
 

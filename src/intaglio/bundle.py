@@ -70,7 +70,7 @@ class Model:
         """`threads`: for the networks, default all cores; `runtime`: see `intaglio.runtimes.checked`. Raises ModelError
         if tables or configuration do not fit, ArgumentError for a wrong argument.
         """
-        self.file, self.runtime = file, runtimes.checked(runtime)
+        self.file, asked = file, runtimes.checked(runtime)
         self.name, self.model_id = file.name, file.model_id
         self.threads = _checked_threads(threads)
         try:
@@ -82,6 +82,7 @@ class Model:
             self.fixed_rate = _count(file.config["rate"], 0, MAX_RATE) if "rate" in file.config else None
             self.has_hyper = WITHOUT_HYPERPRIOR not in file.arrays
             self.given = _given_kind(file)
+            self.runtime = EXACT if self.given else asked  # 8 bits would blur what follows a given picture
             self.zones = _zones(file.config, self.has_hyper)
             self.blind = bool(file.config.get("blind", False))
             if self.has_hyper:

@@ -1,8 +1,8 @@
 """What runs a model's graphs: ONNX Runtime; and, if asked for, OpenVINO for the float networks.
 
 OpenVINO computes in bfloat16 where the machine has it, which is several times as fast and moves decoded samples by a
-few levels of 255 (docs/models.md has what that costs). The integer networks, which choose coding tables, stay with ONNX
-Runtime in float32: what is coded with either decodes with both.
+few levels of 255 (docs/models.md has what that costs). The integer networks, which choose coding tables, and models
+of given pictures stay with ONNX Runtime in float32: what is coded with either decodes with both.
 """
 
 from __future__ import annotations
