@@ -10,10 +10,10 @@ import pytest
 
 import intaglio
 from golden_files import Corpus
-from intaglio import codec, verify
+from intaglio import codec, runtimes, verify
 from intaglio.bundle import Model, load_model
 from intaglio.errors import ArgumentError, ModelError
-from intaglio.runtimes import VARIABLE, session
+from intaglio.runtimes import RUNTIMES, VARIABLE, Session, session
 
 V1 = Corpus("v1")
 LEVELS = 3  # that a sample may differ by
@@ -64,6 +64,30 @@ def test_a_model_of_given_pictures_keeps_its_runtime(picture: np.ndarray) -> Non
 
 def test_what_chooses_tables_is_exact(fast: Model) -> None:
     assert verify.selftest(fast).digest == verify.selftest(V1.model()).digest
+
+
+def test_float_networks_run_in_it_and_integer_ones_do_not(picture: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, str] = {}
+    model = load_model(V1.folder / "small.itgm", 1, "openvino")
+    graphs = {data: name for name, data in model.file.graphs.items()}
+
+    def spy(graph: bytes, threads: int, runtime: str) -> Session:
+        asked[graphs.get(graph, f"integer {len(asked)}")] = runtime
+        return session(graph, threads, runtime)
+
+    monkeypatch.setattr(runtimes, "session", spy)
+    intaglio.decode(intaglio.encode(picture, 50, model=model), model=model)
+    floats = {name: runtime for name, runtime in asked.items() if not name.startswith("integer")}
+    assert floats == dict.fromkeys(("analysis", "hyper_analysis", "synthesis"), "openvino")
+    integers = [runtime for name, runtime in asked.items() if name.startswith("integer")]
+    assert integers == ["onnxruntime"] * 5
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_an_input_that_is_missing_is_refused(runtime: str) -> None:
+    model = load_model(V1.folder / "small.itgm", 1, runtime)
+    with pytest.raises(ModelError, match="graph 'synthesis' .* failed: .*[Rr]equired inputs"):
+        model.run("synthesis", {"rate": np.array([3])})
 
 
 def test_several_threads_share_a_model(fast: Model) -> None:

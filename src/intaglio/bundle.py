@@ -349,7 +349,7 @@ def load_model(
     key = (name, _checked_threads(threads), runtimes.checked(runtime))
     with _CACHE_LOCK:
         if key not in _CACHE:
-            _CACHE[key] = Model(read_model_file(name), threads, runtime)
+            _CACHE[key] = Model(read_model_file(name), threads, key[2])
         return _CACHE[key]
 
 

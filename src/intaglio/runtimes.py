@@ -1,6 +1,6 @@
 """What runs a model's graphs: ONNX Runtime; and, if asked for, OpenVINO for the float networks.
 
-OpenVINO computes in bfloat16 where the machine has it, which is several times as fast and moves decoded samples by a
+OpenVINO computes in bfloat16 where the machine has it, which is twice as fast as a whole and moves decoded samples by a
 few levels of 255 (docs/models.md has what that costs). The integer networks, which choose coding tables, and models
 of given pictures stay with ONNX Runtime in float32: what is coded with either decodes with both.
 """
@@ -38,14 +38,16 @@ def checked(runtime: str | None) -> str:
     """
     where = "runtime is" if runtime is not None else f"the environment variable {VARIABLE} is"
     found = runtime if runtime is not None else os.environ.get(VARIABLE) or RUNTIMES[0]
-    if found not in RUNTIMES:
+    if not isinstance(found, str) or found not in RUNTIMES:
         raise ArgumentError(f"{where} {found!r}; it must be one of {', '.join(RUNTIMES)}")
     if found == "openvino":
         try:
             import openvino  # noqa: F401
-        except ImportError:
+        except ModuleNotFoundError:
             wanted = "pip install 'intaglio[openvino]'"
             raise ArgumentError(f"{where} 'openvino', which is not installed: {wanted}") from None
+        except Exception as error:  # whatever a broken installation raises
+            raise ArgumentError(f"{where} 'openvino', which cannot be loaded: {first_line(error)}") from None
     return found
 
 
@@ -99,6 +101,9 @@ class _OpenVino:
     def run(self, inputs: Arrays) -> list[NDArray[Any]]:
         if not hasattr(self._own, "request"):
             self._own.request = self._compiled.create_infer_request()
-        known = {name: np.ascontiguousarray(each) for name, each in inputs.items() if name in self._names}
+        missing = self._names - set(inputs)  # a request would take what an earlier call left there
+        if missing:
+            raise ValueError(f"required inputs are missing: {', '.join(sorted(missing))}")
+        known = {name: np.ascontiguousarray(inputs[name]) for name in self._names}
         found = self._own.request.infer(known)
         return [np.array(found[output]) for output in self._compiled.outputs]

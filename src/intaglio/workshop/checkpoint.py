@@ -123,7 +123,8 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, state: State) -> None:
         if name.startswith("optimizer."):
             _, number, key = name.split(".", 2)
             like = parameters[int(number)] if int(number) < len(parameters) else torch.empty(0)
-            if key.startswith("exp_avg") and value.shape != like.shape:
+            moment = key in ("exp_avg", "exp_avg_sq", "mean", "square")
+            if moment and (value.numel() != like.numel() or (key.startswith("exp_avg") and value.shape != like.shape)):
                 shapes = f"{tuple(value.shape)}, not {tuple(like.shape)}"
                 raise ModelError(f"checkpoint: {name} has the shape {shapes}; is it of another version?")
             fits = value.shape == like.shape

@@ -57,7 +57,8 @@ class Soap(torch.optim.Optimizer):
         first, second, third = group["betas"]
         state["step"] += 1
         number = int(state["step"])
-        low = gradient.to(self.dtype)
+        turns = "left" in state or "right" in state
+        low = gradient.to(self.dtype if turns else torch.float32)
         if number % 2:
             for side, flat in (("left", low.flatten(1)), ("right", low.flatten(0, 1).t())):
                 if side in state:
@@ -67,9 +68,9 @@ class Soap(torch.optim.Optimizer):
         left, right = (state[side].to(self.dtype) if side in state else None for side in ("left", "right"))
         turned = _rotated(low, left, right).float()
         state["mean"].lerp_(turned, 1.0 - first)
-        state["square"].lerp_(turned.square_(), 1.0 - second)
+        state["square"].lerp_(turned.square(), 1.0 - second)
         scale = (state["square"] / (1.0 - second**number)).sqrt_().add_(EPSILON)
-        step = (state["mean"] / scale).to(self.dtype)
+        step = (state["mean"] / scale).to(low.dtype)
         step = _rotated(step, None if left is None else left.t(), None if right is None else right.t())
         parameter.add_(_unmatrices(step, parameter), alpha=-group["lr"] / (1.0 - first**number))
 
