@@ -86,7 +86,7 @@ def test_float_networks_run_in_it_and_integer_ones_do_not(picture: np.ndarray, m
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_an_input_that_is_missing_is_refused(runtime: str) -> None:
     model = load_model(V1.folder / "small.itgm", 1, runtime)
-    with pytest.raises(ModelError, match="graph 'synthesis' .* failed: .*[Rr]equired inputs"):
+    with pytest.raises(ModelError, match=r"graph 'synthesis' .* failed: .*[Rr]equired inputs"):
         model.run("synthesis", {"rate": np.array([3])})
 
 
