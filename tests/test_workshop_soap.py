@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from intaglio.errors import ArgumentError
+from intaglio.errors import ArgumentError, ModelError
 from intaglio.workshop import checkpoint
 from intaglio.workshop.data import Batches
 from intaglio.workshop.soap import Soap
@@ -101,6 +101,15 @@ def test_it_goes_on_from_what_a_checkpoint_holds() -> None:
     for each, using in ((values, optimizer), (copies, again)):
         steps(each, using, 6, seed=2)
     assert all(torch.equal(a, b) for a, b in zip(values, copies, strict=True))
+
+
+@pytest.mark.parametrize("shape", [(6, 4, 3, 3), (7, 5, 3, 3), (6, 5, 3)])
+def test_the_state_of_another_parameter_is_refused(shape: tuple[int, ...]) -> None:
+    values, others = parameters(((6, 5, 3, 3),)), parameters((shape,))
+    optimizer = soap(values)
+    steps(values, optimizer, 2)
+    with pytest.raises(ModelError, match=r"has the shape .*; is it of another version"):
+        checkpoint.restore_optimizer(soap(others), _flat(optimizer))
 
 
 def _flat(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

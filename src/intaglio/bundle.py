@@ -33,7 +33,6 @@ Steps = Sequence[Callable[[Any, Floats, int], tuple[Floats, NDArray[np.uint8]]]]
 LATENT_SCALE = 16  # pixels per latent
 MAX_COST = 1e6  # bits that an error of one step may be worth: beyond any use
 MAX_COUNT = 4096  # latent channels, slices of them, or latents of halo, of any model of ours
-EXACT = "onnxruntime"  # what runs the integer networks
 BLIND = 128  # what the networks of a blind model see of the given picture
 
 
@@ -82,7 +81,7 @@ class Model:
             self.fixed_rate = _count(file.config["rate"], 0, MAX_RATE) if "rate" in file.config else None
             self.has_hyper = WITHOUT_HYPERPRIOR not in file.arrays
             self.given = _given_kind(file)
-            self.runtime = EXACT if self.given else asked  # 8 bits would blur what follows a given picture
+            self.runtime = runtimes.EXACT if self.given else asked  # 8 bits would blur what follows a given picture
             self.zones = _zones(file.config, self.has_hyper)
             self.blind = bool(file.config.get("blind", False))
             if self.has_hyper:
@@ -103,7 +102,7 @@ class Model:
             if session is None:
                 data, runtime = self.file.graphs.get(graph), self.runtime
                 if data is None:  # made of integers, whose sums must be exact
-                    data, runtime = to_onnx(self.network(graph)), EXACT
+                    data, runtime = to_onnx(self.network(graph)), runtimes.EXACT
                 session = self._sessions[graph] = runtimes.session(data, self.threads, runtime)
         try:
             found = session.run(inputs)

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from intaglio.errors import ArgumentError, ModelError
 
 VARIABLE = "INTAGLIO_RUNTIME"
-RUNTIMES = ("onnxruntime", "openvino")
+EXACT = "onnxruntime"  # what runs the integer networks, and the rest unless another is asked for
+RUNTIMES = (EXACT, "openvino")
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -37,7 +38,7 @@ def checked(runtime: str | None) -> str:
     Raises ArgumentError if there is none of that name, or it is not installed.
     """
     where = "runtime is" if runtime is not None else f"the environment variable {VARIABLE} is"
-    found = runtime if runtime is not None else os.environ.get(VARIABLE) or RUNTIMES[0]
+    found = runtime if runtime is not None else os.environ.get(VARIABLE) or EXACT
     if not isinstance(found, str) or found not in RUNTIMES:
         raise ArgumentError(f"{where} {found!r}; it must be one of {', '.join(RUNTIMES)}")
     if found == "openvino":
@@ -79,6 +80,7 @@ class _OnnxRuntime:
         self._names = {item.name for item in self._session.get_inputs()}
 
     def run(self, inputs: Arrays) -> list[NDArray[Any]]:
+        """As `Session.run`."""
         found = self._session.run(None, {name: each for name, each in inputs.items() if name in self._names})
         return [np.asarray(each) for each in found]
 
@@ -99,6 +101,7 @@ class _OpenVino:
         self._own = threading.local()
 
     def run(self, inputs: Arrays) -> list[NDArray[Any]]:
+        """As `Session.run`; each thread has a request of its own."""
         if not hasattr(self._own, "request"):
             self._own.request = self._compiled.create_infer_request()
         missing = self._names - set(inputs)  # a request would take what an earlier call left there
