@@ -25,7 +25,7 @@ import intaglio
 from intaglio import codecs, images, metrics
 from intaglio.bundle import load_model
 from intaglio.compare import closest_to_bytes
-from intaglio.runtimes import RUNTIMES
+from intaglio.runtimes import EXACT, RUNTIMES
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZE = (1088, 1920)
@@ -84,7 +84,7 @@ def whole_calls(quality: float, repeats: int, threads: int) -> bool:
     pixels = photograph(SIZE)
     megapixels = pixels.shape[0] * pixels.shape[1] / 1e6
     models = {name: load_model("photo", threads, name) for name in runtimes()}
-    coded = intaglio.encode(pixels, quality, model=models[RUNTIMES[0]])
+    coded = intaglio.encode(pixels, quality, model=models[EXACT])
     avif = codecs.available().codecs["avif"]
     match = closest_to_bytes(avif, pixels, len(coded))
     sizes = f"{len(coded):,} bytes; AVIF speed 6, one thread: {len(match.data):,} bytes"

@@ -10,10 +10,10 @@ import pytest
 
 import intaglio
 from golden_files import Corpus
-from intaglio import codec, verify
+from intaglio import codec, runtimes, verify
 from intaglio.bundle import Model, load_model
 from intaglio.errors import ArgumentError, ModelError
-from intaglio.runtimes import VARIABLE, session
+from intaglio.runtimes import RUNTIMES, VARIABLE, Session, session
 
 V1 = Corpus("v1")
 LEVELS = 3  # that a sample may differ by
@@ -45,21 +45,49 @@ def test_golden_files_have_the_same_latents_and_nearly_the_same_pixels(fast: Mod
     assert psnr >= PSNR
 
 
-@pytest.mark.parametrize("name", ["photo", "colour"])
-def test_a_file_of_either_runtime_decodes_with_the_other(picture: np.ndarray, name: str) -> None:
-    given = picture if name == "colour" else None
-    runners = load_model(name, 1), load_model(name, 1, "openvino")
+def test_a_file_of_either_runtime_decodes_with_the_other(picture: np.ndarray) -> None:
+    runners = load_model("photo", 1), load_model("photo", 1, "openvino")
     assert runners[0] is not runners[1]
     decoded = []
     for runner in runners:
-        data = intaglio.encode(picture, 60, model=runner, given=given)
-        decoded += [intaglio.decode(data, model=other, given=given) for other in runners]
+        data = intaglio.encode(picture, 60, model=runner)
+        decoded += [intaglio.decode(data, model=other) for other in runners]
     worst = [_apart(each, picture)[1] for each in decoded]
     assert max(worst) - min(worst) < 0.1, f"PSNR {worst}"
 
 
+def test_a_model_of_given_pictures_keeps_its_runtime(picture: np.ndarray) -> None:
+    runners = load_model("colour", 1), load_model("colour", 1, "openvino")
+    coded = [intaglio.encode(picture, 60, model=runner, given=picture) for runner in runners]
+    assert coded[0] == coded[1]
+
+
 def test_what_chooses_tables_is_exact(fast: Model) -> None:
     assert verify.selftest(fast).digest == verify.selftest(V1.model()).digest
+
+
+def test_float_networks_run_in_it_and_integer_ones_do_not(picture: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, str] = {}
+    model = load_model(V1.folder / "small.itgm", 1, "openvino")
+    graphs = {data: name for name, data in model.file.graphs.items()}
+
+    def spy(graph: bytes, threads: int, runtime: str) -> Session:
+        asked[graphs.get(graph, f"integer {len(asked)}")] = runtime
+        return session(graph, threads, runtime)
+
+    monkeypatch.setattr(runtimes, "session", spy)
+    intaglio.decode(intaglio.encode(picture, 50, model=model), model=model)
+    floats = {name: runtime for name, runtime in asked.items() if not name.startswith("integer")}
+    assert floats == dict.fromkeys(("analysis", "hyper_analysis", "synthesis"), "openvino")
+    integers = [runtime for name, runtime in asked.items() if name.startswith("integer")]
+    assert integers == ["onnxruntime"] * 5
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_an_input_that_is_missing_is_refused(runtime: str) -> None:
+    model = load_model(V1.folder / "small.itgm", 1, runtime)
+    with pytest.raises(ModelError, match=r"graph 'synthesis' .* failed: .*[Rr]equired inputs"):
+        model.run("synthesis", {"rate": np.array([3])})
 
 
 def test_several_threads_share_a_model(fast: Model) -> None:

@@ -38,6 +38,7 @@ LAYERS = {
     "intaglio.onnxwriter": 4,
     "intaglio.integer": 4,
     "intaglio.modelfile": 4,
+    "intaglio.runtimes": 4,
     "intaglio.bundle": 4,
     "intaglio.codec": 5,
     "intaglio.verify": 5,
@@ -72,9 +73,9 @@ LAYERS = {
 WORKSHOP_LAYER = 5
 
 WORKSHOP_ONLY = {"torch", "lightning", "lightning_fabric", "onnx", "safetensors"}
-BUNDLE_ONLY = {"onnxruntime"}
+RUNTIMES = {"onnxruntime", "openvino"}
 ALWAYS_INSTALLED = {"numpy", "PIL", "onnxruntime", "typer", "rich"}
-EVALUATE_EXTRA = {"scipy", "matplotlib", "ssimulacra2", "pillow_jxl"}
+EXTRAS = {"scipy", "matplotlib", "ssimulacra2", "pillow_jxl", "openvino"}
 
 
 @dataclass(frozen=True)
@@ -184,8 +185,8 @@ def test_pytorch_and_its_kin_stay_in_the_workshop() -> None:
     assert not stray, _listed(stray)
 
 
-def test_onnx_runtime_stays_in_the_bundle() -> None:
-    stray = [e for e in EXTERNAL if e.target.split(".")[0] in BUNDLE_ONLY and e.importer != "intaglio.bundle"]
+def test_what_runs_graphs_is_known_to_one_module() -> None:
+    stray = [e for e in EXTERNAL if e.target.split(".")[0] in RUNTIMES and e.importer != "intaglio.runtimes"]
     assert not stray, _listed(stray)
 
 
@@ -205,7 +206,7 @@ def test_the_installed_codec_imports_only_what_is_installed_with_it() -> None:
         each
         for each in EXTERNAL
         if not each.importer.startswith(WORKSHOP)
-        and each.target.split(".")[0] not in ALWAYS_INSTALLED | (EVALUATE_EXTRA if each.lazy else set())
+        and each.target.split(".")[0] not in ALWAYS_INSTALLED | (EXTRAS if each.lazy else set())
     ]
     assert not stray, _listed(stray)
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from intaglio.errors import ArgumentError
+from intaglio.errors import ArgumentError, ModelError
 from intaglio.workshop import checkpoint
 from intaglio.workshop.data import Batches
 from intaglio.workshop.soap import Soap
@@ -61,13 +61,20 @@ def valley(optimizer: Callable[[list[Tensor]], torch.optim.Optimizer]) -> float:
     return float(((value @ slopes) * value).detach().sum())
 
 
-def test_what_has_no_matrix_is_updated_as_adam_does() -> None:
-    shapes = ((9,), (1, 8), (4, 1, 2, 2), ())
-    mine, theirs = parameters(shapes[:3]), parameters(shapes[:3])
-    steps(mine, soap(mine), 5)
+def test_what_has_no_matrix_is_updated_as_adam_does_whatever_the_products() -> None:
+    shapes: tuple[tuple[int, ...], ...] = ((9,), (1, 8), (), (1, 1), (1, 1, 1, 1))
+    mine, theirs = parameters(shapes), parameters(shapes)
+    steps(mine, Soap([{"params": mine}], 0.01, dtype=torch.bfloat16), 5)
     steps(theirs, adam(theirs), 5)
-    vectors = zip(mine[:2], theirs[:2], strict=True)
-    assert all(torch.allclose(a, b, atol=1e-6) for a, b in vectors)
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(mine, theirs, strict=True))
+
+
+def test_gradients_are_left_as_they_were() -> None:
+    values = parameters()
+    for value in values:
+        value.grad = torch.full_like(value, 3.0)
+    soap(values).step()
+    assert all(value.grad is not None and bool((value.grad == 3.0).all()) for value in values)
 
 
 def test_axes_that_lie_across_the_coordinates_are_found() -> None:
@@ -94,6 +101,15 @@ def test_it_goes_on_from_what_a_checkpoint_holds() -> None:
     for each, using in ((values, optimizer), (copies, again)):
         steps(each, using, 6, seed=2)
     assert all(torch.equal(a, b) for a, b in zip(values, copies, strict=True))
+
+
+@pytest.mark.parametrize("shape", [(6, 4, 3, 3), (7, 5, 3, 3), (6, 5, 3)])
+def test_the_state_of_another_parameter_is_refused(shape: tuple[int, ...]) -> None:
+    values, others = parameters(((6, 5, 3, 3),)), parameters((shape,))
+    optimizer = soap(values)
+    steps(values, optimizer, 2)
+    with pytest.raises(ModelError, match=r"has the shape .*; is it of another version"):
+        checkpoint.restore_optimizer(soap(others), _flat(optimizer))
 
 
 def _flat(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

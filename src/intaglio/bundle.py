@@ -70,7 +70,7 @@ class Model:
         """`threads`: for the networks, default all cores; `runtime`: see `intaglio.runtimes.checked`. Raises ModelError
         if tables or configuration do not fit, ArgumentError for a wrong argument.
         """
-        self.file, self.runtime = file, runtimes.checked(runtime)
+        self.file, asked = file, runtimes.checked(runtime)
         self.name, self.model_id = file.name, file.model_id
         self.threads = _checked_threads(threads)
         try:
@@ -82,6 +82,7 @@ class Model:
             self.fixed_rate = _count(file.config["rate"], 0, MAX_RATE) if "rate" in file.config else None
             self.has_hyper = WITHOUT_HYPERPRIOR not in file.arrays
             self.given = _given_kind(file)
+            self.runtime = runtimes.EXACT if self.given else asked  # 8 bits would blur what follows a given picture
             self.zones = _zones(file.config, self.has_hyper)
             self.has_feedback = "feedback" in file.graphs
             self.blind = bool(file.config.get("blind", False))
@@ -103,7 +104,7 @@ class Model:
             if session is None:
                 data, runtime = self.file.graphs.get(graph), self.runtime
                 if data is None:  # made of integers, whose sums must be exact
-                    data, runtime = to_onnx(self.network(graph)), EXACT
+                    data, runtime = to_onnx(self.network(graph)), runtimes.EXACT
                 session = self._sessions[graph] = runtimes.session(data, self.threads, runtime)
         try:
             found = session.run(inputs)
@@ -357,7 +358,7 @@ def load_model(
     key = (name, _checked_threads(threads), runtimes.checked(runtime))
     with _CACHE_LOCK:
         if key not in _CACHE:
-            _CACHE[key] = Model(read_model_file(name), threads, runtime)
+            _CACHE[key] = Model(read_model_file(name), threads, key[2])
         return _CACHE[key]
 
 

@@ -1,8 +1,8 @@
 """What runs a model's graphs: ONNX Runtime; and, if asked for, OpenVINO for the float networks.
 
-OpenVINO computes in bfloat16 where the machine has it, which is several times as fast and moves decoded samples by a
-few levels of 255 (docs/models.md has what that costs). The integer networks, which choose coding tables, stay with ONNX
-Runtime in float32: what is coded with either decodes with both.
+OpenVINO computes in bfloat16 where the machine has it, which is twice as fast as a whole and moves decoded samples by a
+few levels of 255 (docs/models.md has what that costs). The integer networks, which choose coding tables, and models
+of given pictures stay with ONNX Runtime in float32: what is coded with either decodes with both.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from intaglio.errors import ArgumentError, ModelError
 
 VARIABLE = "INTAGLIO_RUNTIME"
-RUNTIMES = ("onnxruntime", "openvino")
+EXACT = "onnxruntime"  # what runs the integer networks, and the rest unless another is asked for
+RUNTIMES = (EXACT, "openvino")
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -37,15 +38,17 @@ def checked(runtime: str | None) -> str:
     Raises ArgumentError if there is none of that name, or it is not installed.
     """
     where = "runtime is" if runtime is not None else f"the environment variable {VARIABLE} is"
-    found = runtime if runtime is not None else os.environ.get(VARIABLE) or RUNTIMES[0]
-    if found not in RUNTIMES:
+    found = runtime if runtime is not None else os.environ.get(VARIABLE) or EXACT
+    if not isinstance(found, str) or found not in RUNTIMES:
         raise ArgumentError(f"{where} {found!r}; it must be one of {', '.join(RUNTIMES)}")
     if found == "openvino":
         try:
             import openvino  # noqa: F401
-        except ImportError:
+        except ModuleNotFoundError:
             wanted = "pip install 'intaglio[openvino]'"
             raise ArgumentError(f"{where} 'openvino', which is not installed: {wanted}") from None
+        except Exception as error:  # whatever a broken installation raises
+            raise ArgumentError(f"{where} 'openvino', which cannot be loaded: {first_line(error)}") from None
     return found
 
 
@@ -77,6 +80,7 @@ class _OnnxRuntime:
         self._names = {item.name for item in self._session.get_inputs()}
 
     def run(self, inputs: Arrays) -> list[NDArray[Any]]:
+        """As `Session.run`."""
         found = self._session.run(None, {name: each for name, each in inputs.items() if name in self._names})
         return [np.asarray(each) for each in found]
 
@@ -97,8 +101,12 @@ class _OpenVino:
         self._own = threading.local()
 
     def run(self, inputs: Arrays) -> list[NDArray[Any]]:
+        """As `Session.run`; each thread has a request of its own."""
         if not hasattr(self._own, "request"):
             self._own.request = self._compiled.create_infer_request()
-        known = {name: np.ascontiguousarray(each) for name, each in inputs.items() if name in self._names}
+        missing = self._names - set(inputs)  # a request would take what an earlier call left there
+        if missing:
+            raise ValueError(f"required inputs are missing: {', '.join(sorted(missing))}")
+        known = {name: np.ascontiguousarray(inputs[name]) for name in self._names}
         found = self._own.request.infer(known)
         return [np.array(found[output]) for output in self._compiled.outputs]

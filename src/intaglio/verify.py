@@ -100,7 +100,7 @@ def selftest(model: Model, progress: codec.Progress | None = None) -> Verificati
 def versions() -> dict[str, str]:
     """What a digest was made with: package versions, kind of machine, implementation of the entropy coder."""
     return {
-        "onnxruntime": sys.modules["onnxruntime"].__version__,  # only `intaglio.bundle` may import it
+        "onnxruntime": sys.modules["onnxruntime"].__version__,  # only `intaglio.runtimes` may import it
         "numpy": np.__version__,
         "python": platform.python_version(),
         "machine": platform.machine(),

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from intaglio.errors import ArgumentError, ModelError
+from intaglio.workshop.soap import Soap
 
 State = dict[str, Tensor]
 # What the numbers in a checkpoint mean, kept in its record. Raise it when a parameter gets another unit under its name.
@@ -123,9 +124,11 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, state: State) -> None:
         if name.startswith("optimizer."):
             _, number, key = name.split(".", 2)
             like = parameters[int(number)] if int(number) < len(parameters) else torch.empty(0)
-            if key.startswith("exp_avg") and value.shape != like.shape:
-                shapes = f"{tuple(value.shape)}, not {tuple(like.shape)}"
-                raise ModelError(f"checkpoint: {name} has the shape {shapes}; is it of another version?")
+            shapes = optimizer.shapes(like) if isinstance(optimizer, Soap) else {}
+            wanted = shapes.get(key, like.shape if value.ndim else value.shape)
+            if value.shape != wanted:
+                found = f"{tuple(value.shape)}, not {tuple(wanted)}"
+                raise ModelError(f"checkpoint: {name} has the shape {found}; is it of another version?")
             fits = value.shape == like.shape
             entries.setdefault(int(number), {})[key] = torch.empty_like(like).copy_(value) if fits else value
     full["state"] = entries

@@ -49,15 +49,20 @@ class Soap(torch.optim.Optimizer):
                 if parameter.grad is not None:
                     self._update(parameter, group)
 
+    def shapes(self, parameter: Tensor) -> dict[str, torch.Size]:
+        """Of the state of a parameter, by name; for a checkpoint to be held against."""
+        return {name: value.shape for name, value in _begun(_matrices(parameter.detach())).items()}
+
     def _update(self, parameter: Tensor, group: dict[str, Any]) -> None:
         assert parameter.grad is not None
         state, gradient = self.state[parameter], _matrices(parameter.grad)
         if not state:
-            self._begin(state, gradient)
+            state.update(_begun(gradient))
         first, second, third = group["betas"]
         state["step"] += 1
         number = int(state["step"])
-        low = gradient.to(self.dtype)
+        turns = "left" in state or "right" in state
+        low = gradient.to(self.dtype if turns else torch.float32)
         if number % 2:
             for side, flat in (("left", low.flatten(1)), ("right", low.flatten(0, 1).t())):
                 if side in state:
@@ -67,20 +72,11 @@ class Soap(torch.optim.Optimizer):
         left, right = (state[side].to(self.dtype) if side in state else None for side in ("left", "right"))
         turned = _rotated(low, left, right).float()
         state["mean"].lerp_(turned, 1.0 - first)
-        state["square"].lerp_(turned.square_(), 1.0 - second)
+        state["square"].lerp_(turned.square(), 1.0 - second)
         scale = (state["square"] / (1.0 - second**number)).sqrt_().add_(EPSILON)
-        step = (state["mean"] / scale).to(self.dtype)
+        step = (state["mean"] / scale).to(low.dtype)
         step = _rotated(step, None if left is None else left.t(), None if right is None else right.t())
         parameter.add_(_unmatrices(step, parameter), alpha=-group["lr"] / (1.0 - first**number))
-
-    def _begin(self, state: dict[str, Tensor], gradient: Tensor) -> None:
-        state["step"] = torch.zeros(())
-        state["mean"], state["square"] = torch.zeros_like(gradient), torch.zeros_like(gradient)
-        outputs, _, inputs = gradient.shape
-        for side, size in (("left", outputs), ("right", inputs)):
-            if min(outputs, inputs) > 1 and size <= LARGEST:
-                state[f"cov_{side}"] = gradient.new_zeros(size, size)
-                state[side] = torch.eye(size, device=gradient.device)
 
     def _turn(self, state: dict[str, Tensor]) -> None:
         """New bases from the covariances; the mean turns with them, the squares keep to the order of eigenvalues."""
@@ -98,6 +94,17 @@ class Soap(torch.optim.Optimizer):
         state["mean"] = _rotated(state["mean"], *turns)
 
 
+def _begun(gradient: Tensor) -> dict[str, Tensor]:
+    """The state before the first step, for gradients (O,n,I) like this one."""
+    state = {"step": torch.zeros(()), "mean": torch.zeros_like(gradient), "square": torch.zeros_like(gradient)}
+    outputs, _, inputs = gradient.shape
+    for side, size in (("left", outputs), ("right", inputs)):
+        if min(outputs, inputs) > 1 and size <= LARGEST:
+            state[f"cov_{side}"] = gradient.new_zeros(size, size)
+            state[side] = torch.eye(size, device=gradient.device)
+    return state
+
+
 def _rotated(x: Tensor, left: Tensor | None, right: Tensor | None) -> Tensor:
     """`left^T x right` of each matrix of (O,n,I), which share their first and last axis."""
     shape = x.shape
@@ -111,14 +118,15 @@ def _rotated(x: Tensor, left: Tensor | None, right: Tensor | None) -> Tensor:
 def _matrices(x: Tensor) -> Tensor:
     """A gradient as (O,n,I), contiguous."""
     if x.ndim < 2:
-        return x.reshape(1, 1, -1)
-    if x.ndim == 2 or x.shape[1] <= FEW_INPUTS:
-        return x.reshape(x.shape[0], 1, -1)
-    return x.flatten(2).transpose(1, 2).contiguous()
+        return x.reshape(1, 1, x.numel())
+    return x.reshape(x.shape[0], 1, -1) if _one(x) else x.flatten(2).transpose(1, 2).contiguous()
 
 
 def _unmatrices(x: Tensor, like: Tensor) -> Tensor:
     """The inverse of `_matrices`."""
-    if like.ndim <= 2 or like.shape[1] <= FEW_INPUTS:
-        return x.reshape(like.shape)
-    return x.transpose(1, 2).reshape(like.shape)
+    return x.reshape(like.shape) if _one(like) else x.transpose(1, 2).reshape(like.shape)
+
+
+def _one(x: Tensor) -> bool:
+    """Whether a parameter is one matrix or none, rather than one for each position of a kernel."""
+    return x.ndim <= 2 or x.shape[1] <= FEW_INPUTS
