@@ -68,10 +68,10 @@ class Watched(Round):
         self._in_y = True
         return super().gaussian(y, y_hat, params, step)
 
-    def _charge(self, value: Tensor, likelihood: Likelihood) -> None:
+    def _charge(self, charged: Tensor, likelihood: Likelihood, handed: Tensor) -> None:
         if self._in_y and isinstance(likelihood, Rows):
-            position = likelihood.index.expand_as(value).reshape(-1).double().numpy()
-            self.slices.append((value.reshape(-1).numpy().astype(np.int32), position))
+            position = likelihood.index.expand_as(charged).reshape(-1).double().numpy()
+            self.slices.append((charged.reshape(-1).numpy().astype(np.int32), position))
 
 
 def shipped() -> Model:

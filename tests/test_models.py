@@ -164,12 +164,12 @@ class Charged(Round):
         super().__init__(case.model.layout, error_cost=case.model.error_cost)
         self.tables = case.runnable.tables
 
-    def _charge(self, value: Tensor, likelihood: Likelihood) -> None:
+    def _charge(self, charged: Tensor, likelihood: Likelihood, handed: Tensor) -> None:
         if not isinstance(likelihood, Rows):
-            super()._charge(value, likelihood)
+            super()._charge(charged, likelihood, handed)
             return
-        bits, symbols = likelihood.rounded().bits(value), value.int().numpy()
-        rows = np.ascontiguousarray(torch.floor(likelihood.index + 0.5).expand_as(value).numpy().astype(np.uint8))
+        bits, symbols = likelihood.rounded().bits(charged), charged.int().numpy()
+        rows = np.ascontiguousarray(torch.floor(likelihood.index + 0.5).expand_as(charged).numpy().astype(np.uint8))
         first, beyond = self.tables.first[rows], self.tables.first[rows] + self.tables.sizes[rows] - 1
         escaped = torch.from_numpy((symbols < first) | (symbols >= beyond))
         exact = torch.from_numpy(self.tables.bits(np.ascontiguousarray(symbols), rows)).float()

@@ -15,10 +15,11 @@ from intaglio import metrics
 from intaglio.quality import rate_to_lmbda
 from intaglio.traversal import Layout, latents
 from intaglio.workshop import models
-from intaglio.workshop.coders import QUANTISERS, Dither, Hard, Mixed, Noise, Round, Rows, Soft, closed_bits
+from intaglio.workshop.coders import QUANTISERS, Dither, Hard, Mixed, Noise, Round, Rows, Slope, Soft, closed_bits
 from intaglio.workshop.config import CHOICES, TrainConfig
 from intaglio.workshop.loss import Criterion, RateDistortion, ms_ssim, rate_distortion
 from intaglio.workshop.objective import Objective
+from intaglio.workshop.priors import gaussian_bits
 from intaglio.workshop.quantise import soft_round_mean
 from small_photo import randomised
 from small_runs import SMALL_PLAIN
@@ -134,7 +135,8 @@ def test_each_quantiser_charges_and_hands_on_what_its_table_says(name: str) -> N
     if isinstance(coder, Soft):
         coder.alpha = 4.0
     y_hat = coder.gaussian(y, coder.empty_y(y), (loc, density), 0)
-    (charged,) = density.charged
+    charged = density.charged[-1]
+    assert len(density.charged) == (3 if kind is Slope else 1)
     handed, rounded = y_hat - loc, torch.floor(y - loc + 0.5)
     noise = charged - (y - loc)
     if kind in (Mixed, Noise):
@@ -142,7 +144,9 @@ def test_each_quantiser_charges_and_hands_on_what_its_table_says(name: str) -> N
         assert float(noise.var()) == pytest.approx(1 / 12, rel=0.03)
     if kind in (Hard, Round):
         assert torch.equal(charged, rounded)
-    if kind in (Mixed, Hard, Round):
+    if kind is Slope:
+        assert torch.allclose(charged, rounded, atol=1e-5)
+    if kind in (Mixed, Slope, Hard, Round):
         assert torch.allclose(handed, rounded, atol=1e-5)
     if kind is Dither:
         assert float(noise.abs().max()) <= 0.5 + 1e-5
@@ -156,6 +160,30 @@ def test_each_quantiser_charges_and_hands_on_what_its_table_says(name: str) -> N
         assert float((charged - rounded).abs().max()) <= 1.0  # nearer than noise alone would leave it
         assert float((charged - rounded).var()) < 0.8 / 6.0
     assert torch.equal(torch.as_tensor(coder.bits), charged.abs().sum((1, 2, 3)))
+
+
+@pytest.mark.parametrize("zoned", [False, True])
+def test_with_slopes_latents_feel_the_mean_cost_and_tables_what_is_coded(zoned: bool) -> None:
+    generator = torch.Generator().manual_seed(5)
+    y = (3.0 * torch.randn(1, 4, 8, 8, generator=generator)).requires_grad_()
+    rows = (10.0 + 20.0 * torch.rand(1, 4, 8, 8, generator=generator)).requires_grad_()
+    loc = torch.randn(1, 4, 8, 8, generator=generator)
+    coder = Slope(Layout(4, "channels"), error_cost=16.0 if zoned else 0.0)
+    y_hat = coder.gaussian(y, coder.empty_y(y), (loc, rows), 0)
+    assert isinstance(coder.bits, Tensor)
+    found = torch.autograd.grad(coder.bits.sum(), (y, rows))
+    coded = (y_hat - loc).detach()
+    assert torch.allclose(coded, torch.round(coded), atol=1e-5)
+    assert zoned == bool((torch.round(coded) != torch.floor(y - loc + 0.5)).any())
+    bits = gaussian_bits(coded, rows)
+    assert coder.bits.item() == pytest.approx(float(bits.sum()), rel=1e-4)
+    assert torch.allclose(found[1], torch.autograd.grad(bits.sum(), rows)[0], atol=1e-3)
+    noise = (torch.arange(4000) + 0.5) / 4000 - 0.5
+    values = (y - loc).detach()[..., None] + noise
+    moved = values.requires_grad_()
+    mean = gaussian_bits(moved, rows.detach()[..., None].expand_as(moved)).mean(-1).sum()
+    wanted = torch.autograd.grad(mean, moved)[0].sum(-1)
+    assert torch.allclose(found[0], wanted, atol=0.02, rtol=0.01)
 
 
 def test_with_log2_the_entropy_model_and_the_transforms_are_trained_apart() -> None:

@@ -4,6 +4,8 @@ One for each `[train] quantiser` of a configuration, and `Round`:
 
     coder   the rate sees                    the synthesis sees               quantiser
     Mixed   y + U(-1/2, 1/2)                 round(y), straight through       mixed
+    Slope   round(y), where y itself feels   round(y), straight through       slope
+            the mean cost of y + U(...)
     Noise   y + U(-1/2, 1/2)                 the same                         noise (Ballé et al. 2017, 2018)
     Hard    round(y), straight through       the same                         straight-through; last phase of all
     Dither  round(y - u) + u, one u          the same                         universal (Ziv 1985)
@@ -82,13 +84,14 @@ class _Summing(Coder[Tensor]):
     def _quantise(self, value: Tensor) -> tuple[Tensor, Tensor]:
         """A slice less its means as it is charged, and as it is handed on."""
 
-    def _charge(self, value: Tensor, likelihood: Likelihood) -> None:
-        self.bits = self.bits + likelihood.bits(value).sum((1, 2, 3))
+    def _charge(self, charged: Tensor, likelihood: Likelihood, handed: Tensor) -> None:
+        """Adds the bits of a slice, which is handed on as `handed`."""
+        self.bits = self.bits + likelihood.bits(charged).sum((1, 2, 3))
 
     def factorized(self, z: Tensor | None, rows: Tensor | Likelihood) -> Tensor:
         assert z is not None
         charged, handed = self._quantise(z)
-        self._charge(charged, _likelihood(rows))
+        self._charge(charged, _likelihood(rows), handed)
         return handed
 
     def empty_y(self, y: Tensor | None) -> Tensor:
@@ -107,7 +110,7 @@ class _Summing(Coder[Tensor]):
         if self.apart:
             self.closed = self.closed + closed_bits(charged).sum((1, 2, 3))
             charged = charged.detach() + (known - loc)  # the same value, whose gradient goes to the mean alone
-        self._charge(charged, _likelihood(index))
+        self._charge(charged, _likelihood(index), handed)
         y_hat = y_hat.clone()
         for part, values in zip(parts, (handed + known).split(self.layout.widths(step), 1), strict=True):
             y_hat[part] = values
@@ -136,6 +139,26 @@ class Mixed(_Summing):
 
     def _quantise(self, value: Tensor) -> tuple[Tensor, Tensor]:
         return noise(value), straight_through(value)
+
+
+class Slope(_Summing):
+    """Charges what it hands on, the latent rounded straight through; the latent itself feels the slope of what it would
+    cost in the mean with noise U(-1/2, 1/2): the difference of the costs half a step above it and below.
+
+    Tables are then fitted to what is coded, and no noise is in the gradient.
+    """
+
+    zoned = False, True
+
+    def _quantise(self, value: Tensor) -> tuple[Tensor, Tensor]:
+        return value, straight_through(value)
+
+    def _charge(self, charged: Tensor, likelihood: Likelihood, handed: Tensor) -> None:
+        held = charged.detach()
+        with torch.no_grad():
+            slope = likelihood.bits(held + 0.5) - likelihood.bits(held - 0.5)
+        bits = likelihood.bits(handed.detach()) + slope * (charged - held)
+        self.bits = self.bits + bits.sum((1, 2, 3))
 
 
 class Noise(_Summing):
@@ -199,12 +222,13 @@ class Round(_Summing):
         rounded = torch.floor(value + 0.5)
         return rounded, rounded
 
-    def _charge(self, value: Tensor, likelihood: Likelihood) -> None:
-        super()._charge(value, likelihood.rounded())
+    def _charge(self, charged: Tensor, likelihood: Likelihood, handed: Tensor) -> None:
+        super()._charge(charged, likelihood.rounded(), handed)
 
 
-QUANTISERS: dict[str, type[Mixed | Noise | Hard | Dither | Soft]] = {
+QUANTISERS: dict[str, type[Mixed | Slope | Noise | Hard | Dither | Soft]] = {
     "mixed": Mixed,
+    "slope": Slope,
     "noise": Noise,
     "straight-through": Hard,
     "universal": Dither,

@@ -24,7 +24,7 @@ CHOICES = {
     "precision": ("32-true", "bf16-mixed"),  # others would need a scaled loss
     "distortion": ("mse", "l1", "ms-ssim"),
     "rate_term": ("density", "log2"),
-    "quantiser": ("mixed", "noise", "straight-through", "universal", "soft"),
+    "quantiser": ("mixed", "slope", "noise", "straight-through", "universal", "soft"),
     "optimizer": ("adam", "soap"),
 }
 
