@@ -1,6 +1,6 @@
-"""Every figure of docs/results.md: all codecs on Kodak and the validation set, a case study, published figures beside.
+"""Every figure of docs/results.md: all codecs on Kodak, the validation set and screens, a case study, published figures beside.
 
-    python benchmarks/results.py [--data ../shared/data] [--jobs 2] [--only measure|case|published|time|pages]
+    python benchmarks/results.py [--data ../shared/data] [--jobs 2] [--only measure|span|case|published|time|pages]
 
 Measured rows are kept in build/results, so that a run that was stopped goes on, and only what has changed is measured
 again. Rows, pictures and pages are written to docs, the figures of the README's Results to the README. Seconds (steps
@@ -27,9 +27,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import agreement
 import results_page
+import screens
 from intaglio import compare, demo, evaluate, images, metrics, record, results
 from intaglio.codecs import Codec, choose
 from intaglio.results import Row
+from results_goals import spanned
 from results_page import OURS, Data
 from results_plots import plot
 
@@ -53,14 +55,25 @@ def _evaluated(plan: evaluate.Plan, title: str) -> list[Row]:
 
 
 def _measure(options: argparse.Namespace, codecs: tuple[Codec, ...]) -> None:
-    """Both sets of pictures, and Kodak at the publishers' settings, into docs/results."""
-    for name, chosen in (("kodak", codecs), ("settings", agreement.publishers_codecs()), ("val", codecs)):
-        folder = options.data / ("kodak" if name == "settings" else name)
+    """All sets of pictures, and Kodak at the publishers' settings, into docs/results."""
+    drawn = options.build / "drawn"
+    screens.write(drawn)
+    for name, chosen in (*((each, codecs) for each in results_page.SETS), ("settings", agreement.publishers_codecs())):
+        folder = drawn if name == "screens" else options.data / ("kodak" if name == "settings" else name)
         pictures = evaluate.find_pictures([folder])
         scored = options.ssimulacra2 and name == "kodak"
         plan = evaluate.Plan(pictures, chosen, options.build / name, jobs=options.jobs, ssimulacra2=scored)
         results.write_rows(options.docs / "results" / f"{name}.csv", _evaluated(plan, name))
     _about(options, codecs)
+
+
+def _span(options: argparse.Namespace, codecs: tuple[Codec, ...]) -> None:
+    """Intaglio at every quality on Kodak: what rates are reached, and where PSNR does not rise."""
+    pictures = evaluate.find_pictures([options.data / "kodak"])
+    qualities = {OURS: tuple(float(quality) for quality in range(1, 101))}
+    plan = evaluate.Plan(pictures, codecs[:1], options.build / "span", qualities, jobs=options.jobs, ssimulacra2=False)
+    found = spanned(_evaluated(plan, "span"))
+    images.atomic_write(options.docs / "results" / "span.json", (json.dumps(found) + "\n").encode())
 
 
 def _case_study(options: argparse.Namespace, codecs: tuple[Codec, ...]) -> None:
@@ -161,6 +174,7 @@ def _write_pages(options: argparse.Namespace) -> Data:
 
 STEPS: dict[str, Callable[[argparse.Namespace, tuple[Codec, ...]], None]] = {
     "measure": _measure,
+    "span": _span,
     "case": _case_study,
     "published": _published,
     "time": _whole_evaluation,

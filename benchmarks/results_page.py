@@ -16,12 +16,14 @@ from intaglio import bdrate, rdcurves, results
 from intaglio.bdrate import Cell
 from intaglio.rdcurves import Curve
 from intaglio.results import Mean, PublishedPoint, Row
+from results_goals import CROSSING_RANGE, by_picture, crossings, goals, percent, span
 from tables import table
 
 OURS, JPEG = "intaglio", "jpeg"
 ANCHORS = (JPEG, "jpegopt")  # of the verdict; the first is what must be beaten
 METRICS = dict(zip(map(str, rdcurves.METRICS), ("PSNR", "luma", "chroma", "MS-SSIM (dB)", "SSIMULACRA2"), strict=True))
-SETS = {"kodak": "Kodak", "val": "the validation set"}
+SETS = {"kodak": "Kodak", "val": "the validation set", "screens": "screen captures"}
+ONE_BY_ONE = ("val", "screens")  # sets whose pictures are listed
 DRAWN = {
     "bpg_444_x265_ycbcr": "BPG 4:4:4",
     "vtm": "VTM",
@@ -32,6 +34,7 @@ MORE_PLOTS = {"ms_ssim_db": "ms-ssim", "ssimulacra2": "ssimulacra2"}  # metric -
 PUBLISHED = (*DRAWN, *agreement.COUNTERPARTS.values())
 FLOOR_RANGE = (0.25, 1.5)  # bits per pixel between which the curve may not fall below JPEG's
 MUST_REACH = -35.0  # BD-rate against JPEG, percent
+BPG, BPG_GOAL = "bpg_444_x265_ycbcr", 0.0  # a published curve, and the BD-rate against it that is the goal
 MOST_SECONDS = 180  # of the whole evaluation
 README_QUALITIES = ("5", "20", "40", "60", "80", "97")
 BEGIN, END = "<!-- made by benchmarks/results.py: begin -->", "<!-- made by benchmarks/results.py: end -->"
@@ -60,6 +63,8 @@ def load(folder: Path) -> Data:
     about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     if (folder / "time.json").exists():
         about["whole"] = json.loads((folder / "time.json").read_text(encoding="utf-8"))
+    if (folder / "span.json").exists():
+        about["span"] = json.loads((folder / "span.json").read_text(encoding="utf-8"))
     sets = {name: results.read_rows(folder / f"{name}.csv") for name in SETS if (folder / f"{name}.csv").exists()}
     settings = results.read_rows(folder / "settings.csv")
     case = results.read_rows(folder / "case.csv")
@@ -77,16 +82,12 @@ def metrics_of(rows: Iterable[Row]) -> list[str]:
     return [metric for metric in rdcurves.METRICS if OURS in measured(every, metric)]
 
 
-def _percent(cell: Cell) -> str:
-    return "-" if math.isnan(cell.rate) else f"{cell.rate:+.1f} %"
-
-
 def _interval(cell: Cell) -> str:
     return "-" if math.isnan(cell.interval_low) else f"{cell.interval_low:+.1f} to {cell.interval_high:+.1f}"
 
 
 def _with_interval(cell: Cell) -> str:
-    return _percent(cell) + ("" if math.isnan(cell.interval_low) else f" ({_interval(cell)})")
+    return percent(cell.rate) + ("" if math.isnan(cell.interval_low) else f" ({_interval(cell)})")
 
 
 def _matrix(data: Data, rows: list[Row]) -> str:
@@ -143,7 +144,7 @@ def verdict(data: Data) -> tuple[str, bool]:
     rows = data.sets["kodak"]
     found = bdrate.matrix(rows, options=bdrate.Options(resamples=0))
     cells = [found.cell(anchor, OURS) for anchor in ANCHORS]
-    rates = [f"against {data.labels[cell.anchor]} {_percent(cell)} over {_range(cell)} dB" for cell in cells]
+    rates = [f"against {data.labels[cell.anchor]} {percent(cell.rate)} over {_range(cell)} dB" for cell in cells]
     margin, where = margin_over_jpeg(rows)
     low, high = FLOOR_RANGE
     never = (
@@ -170,11 +171,16 @@ def _range(cell: Cell) -> str:
     return "-" if math.isnan(cell.low) else f"{cell.low:.1f} to {cell.high:.1f}"
 
 
-def _against_published(data: Data) -> list[list[str]]:
+def _beside(data: Data, method: str) -> Cell:
+    """Intaglio against a published curve."""
     ours = measured(data.sets["kodak"])[OURS]
+    return bdrate.compare(agreement.published_curve(data.published[method], method), ours)
+
+
+def _against_published(data: Data) -> list[list[str]]:
     lines = []
     for method, label in DRAWN.items():
-        found = bdrate.compare(agreement.published_curve(data.published[method], method), ours)
+        found = _beside(data, method)
         lines.append([f"{label} (published)", f"{found.rate:+.1f} %", f"{found.low:.1f} to {found.high:.1f}"])
     return lines
 
@@ -190,6 +196,11 @@ def _set_section(data: Data, name: str) -> str:
             pictures += f"\n\n![{METRICS[metric]} over bits per pixel](rd-kodak-{MORE_PLOTS[metric]}.png)"
         beside = table(["Intaglio against", "BD-rate", "over PSNR (dB)"], _against_published(data))
         pictures += f"\n\nPublished curves are as their authors gave them, means without intervals:\n\n{beside}"
+    single = (
+        f"\nBD-rates of each picture, the worst first:\n\n{by_picture(rows, data.labels)}\n"
+        if name in ONE_BY_ONE
+        else ""
+    )
     return f"""## {SETS[name][0].upper()}{SETS[name][1:]}, {count} pictures
 
 BD-rate by PSNR of the row's codec against the column's, in percent, with the 95 % interval; below zero the row's codec
@@ -208,6 +219,22 @@ By other measures:
 {_curves(data, means)}
 
 </details>
+{single}"""
+
+
+def _goals_section(data: Data) -> str:
+    rows = data.sets["kodak"]
+    published = [(f"{DRAWN[BPG]} (published)", _beside(data, BPG).rate, BPG_GOAL)]
+    reach = f"{span(data.about['span'])}\n\n" if "span" in data.about else ""
+    return f"""## Goals, on Kodak
+
+{goals(rows, data.labels, published)}
+
+{reach}Between {CROSSING_RANGE[0]} and {CROSSING_RANGE[1]} bpp the mean curve lies, against the others':
+
+{crossings(rows, data.labels)}
+
+What goes wrong on the worst pictures, and on screens: [limits](limits.md).
 """
 
 
@@ -296,6 +323,7 @@ Made by `python benchmarks/results.py` on {about["date"]}; every row is in [resu
 
 {codecs}
 
+{_goals_section(data)}
 {sections}
 {_case_section(data)}
 {_agreement_section(data)}"""
@@ -311,7 +339,7 @@ def readme(data: Data) -> str:
     ]
     matrix = bdrate.matrix(rows)
     cells = {name: matrix.cell(name, OURS) for name in matrix.codecs if name != OURS}
-    against = [[data.labels[name], _percent(cell), _interval(cell), _range(cell)] for name, cell in cells.items()]
+    against = [[data.labels[name], percent(cell.rate), _interval(cell), _range(cell)] for name, cell in cells.items()]
     against += [[label, rate, "", over] for label, rate, over in _against_published(data)]
     margin, _ = margin_over_jpeg(rows)
     low, high = FLOOR_RANGE
