@@ -1,4 +1,4 @@
-"""Every figure of docs/results.md: all codecs on Kodak, the validation set and screens, a case study, published figures beside.
+"""Every figure of docs/results.md: codecs on Kodak, validation set and screens, a case study, published figures.
 
     python benchmarks/results.py [--data ../shared/data] [--jobs 2] [--only measure|span|case|published|time|pages]
 

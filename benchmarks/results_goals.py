@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -66,10 +67,8 @@ def spanned(rows: Sequence[Row]) -> dict[str, Any]:
     falls = []
     for picture in dict.fromkeys(row.picture for row in rows):
         line = sorted((float(row.setting), row.psnr) for row in rows if row.picture == picture)
-        steps = zip(line, line[1:], strict=False)
-        falls += [
-            [picture, after[0], round(after[1] - before[1], 4)] for before, after in steps if after[1] <= before[1]
-        ]
+        steps = [(after[0], after[1] - before[1]) for before, after in pairwise(line)]
+        falls += [[picture, quality, round(rise, 4)] for quality, rise in steps if rise <= 0.0]
     return {
         "qualities": [qualities[0], qualities[-1], len(qualities)],
         "bpp": [round(float(np.mean(each)), 4) for each in ends],

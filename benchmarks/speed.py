@@ -1,15 +1,17 @@
 """Speed of whole calls on a 2-megapixel picture beside AVIF, and of `intaglio decode` as a process.
 
-    python benchmarks/speed.py [--quality 50] [--repeats 7] [--threads 2]
+    python benchmarks/speed.py [--quality 50] [--repeats 7] [--threads 2] [--compressai PYTHON]
 
-Where OpenVINO is installed (`pip install 'intaglio[openvino]'`) with it, too, and what its bfloat16 costs. The ratios
-are worth more than the times: other work on the machine slows both.
+PYTHON: an interpreter that has CompressAI, whose mbt2018-mean is then measured, too. Where OpenVINO is installed
+(`pip install 'intaglio[openvino]'`) with it, too, and what its bfloat16 costs. The ratios are worth more than the
+times: other work on the machine slows both.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import statistics
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 import intaglio
 from intaglio import codecs, images, metrics
@@ -79,8 +82,22 @@ def runtimes() -> list[str]:
     return [name for name in RUNTIMES if importlib.util.find_spec(name)]
 
 
-def whole_calls(quality: float, repeats: int, threads: int) -> bool:
-    """Prints MP/s of both codecs each way, and their ratio; whether ours are as fast as they must be."""
+def compressai(python: str, pixels: np.ndarray, repeats: int, threads: int) -> dict[str, list[float]]:
+    """Seconds of its mbt2018-mean each way; none without an interpreter that has it."""
+    if not python:
+        return {}
+    with tempfile.TemporaryDirectory() as folder:
+        picture = Path(folder) / "picture.png"
+        Image.fromarray(pixels).save(picture)
+        script = Path(__file__).with_name("compressai_speed.py")
+        command = [python, str(script), str(picture), str(repeats), str(threads)]
+        found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+    print(f"CompressAI {found['version']}, mbt2018-mean, its quality 5, untrained weights")
+    return {way: found[way] for way in MUST_REACH}
+
+
+def whole_calls(quality: float, repeats: int, threads: int, python: str) -> bool:
+    """Prints MP/s of the codecs each way, and their ratios; whether ours are as fast as they must be."""
     pixels = photograph(SIZE)
     megapixels = pixels.shape[0] * pixels.shape[1] / 1e6
     models = {name: load_model("photo", threads, name) for name in runtimes()}
@@ -92,15 +109,18 @@ def whole_calls(quality: float, repeats: int, threads: int) -> bool:
     print(f"{'MP/s':<28}{'best':>9}{'median':>9}")
     reached = True
     peers = {"encode": partial(avif.encode, pixels, match.quality), "decode": partial(avif.decode, match.data)}
+    learned = compressai(python, pixels, repeats, threads)
     for way, theirs in peers.items():
-        peer = timed(theirs, repeats)
-        print(_line(f"AVIF {way}", peer, megapixels))
+        others = {"AVIF": timed(theirs, repeats)} | ({"CompressAI": learned[way]} if learned else {})
+        for name, peer in others.items():
+            print(_line(f"{name} {way}", peer, megapixels))
         for name, model in models.items():
             call = partial(intaglio.encode, pixels, quality) if way == "encode" else partial(intaglio.decode, coded)
             seconds = timed(partial(call, model=model), repeats)
             print(_line(f"{name} {way}", seconds, megapixels))
-            ratios = min(peer) / min(seconds), statistics.median(peer) / statistics.median(seconds)
-            print(f"{'  times AVIF':<28}{ratios[0]:>9.3f}{ratios[1]:>9.3f}")
+            for other, peer in others.items():
+                ratios = min(peer) / min(seconds), statistics.median(peer) / statistics.median(seconds)
+                print(f"{f'  times {other}':<28}{ratios[0]:>9.3f}{ratios[1]:>9.3f}")
             reached &= megapixels / statistics.median(seconds) >= MUST_REACH[way]
     return reached
 
@@ -131,8 +151,9 @@ def main() -> int:
     parser.add_argument("--quality", type=float, default=50.0)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--compressai", default="", metavar="PYTHON", help="an interpreter that has CompressAI")
     options = parser.parse_args()
-    reached = whole_calls(options.quality, options.repeats, options.threads)
+    reached = whole_calls(options.quality, options.repeats, options.threads, options.compressai)
     if len(runtimes()) > 1:
         costs(options.threads)
     seconds = _process_seconds(options.quality, options.repeats)

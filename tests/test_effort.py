@@ -37,7 +37,8 @@ def _cost(pixels: np.ndarray, data: bytes, quality: float, model: Model) -> floa
     """Bits per pixel, plus lambda times the squared error."""
     error = 255.0**2 / 10.0 ** (metrics.psnr(pixels, intaglio.decode(data, model=model)) / 10.0)
     bits = 8.0 * len(data) / (pixels.shape[0] * pixels.shape[1])
-    return bits + rate_to_lmbda(quality_to_rate(quality)) * error
+    low, high = model.file.config["lmbdas"]
+    return bits + rate_to_lmbda(quality_to_rate(quality), (low, high)) * error
 
 
 @pytest.mark.parametrize("quality", QUALITIES)
