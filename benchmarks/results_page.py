@@ -171,7 +171,7 @@ def _range(cell: Cell) -> str:
     return "-" if math.isnan(cell.low) else f"{cell.low:.1f} to {cell.high:.1f}"
 
 
-def _beside(data: Data, method: str) -> Cell:
+def _beside(data: Data, method: str) -> bdrate.Comparison:
     """Intaglio against a published curve."""
     ours = measured(data.sets["kodak"])[OURS]
     return bdrate.compare(agreement.published_curve(data.published[method], method), ours)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import sys
 import warnings
 from dataclasses import asdict, dataclass
@@ -13,12 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from intaglio import cli_bdrate, cli_measure
+from intaglio import cli_bdrate, cli_measure, cli_workshop
 from intaglio.bar import Bar
+from intaglio.cli_shared import Given, Model, Quality, Threads, check_distinct, load, named, read
 from intaglio.errors import ArgumentError, FormatError, IntaglioError, ModelError
 
 if TYPE_CHECKING:
-    from intaglio.codec import Pixels
+    pass
 
 app = typer.Typer(
     help="A learned image codec: photographs to .itg files and back.",
@@ -36,40 +36,6 @@ bench = typer.Typer(help="Measure Intaglio beside others.", no_args_is_help=True
 app.add_typer(bench, name="bench")
 
 _INTERRUPTED = 130  # what newer versions of Typer return after Ctrl-C
-_MODEL_HELP = "A shipped model's name, or a .itgm file; default photo, to encode with --given colour."
-Model = Annotated[str | None, typer.Option("--model", "-m", help=_MODEL_HELP)]
-_QUALITY_HELP = "1 (smallest file) to 100 (best picture); default 50, or the model's own."
-Quality = Annotated[float | None, typer.Option("--quality", "-q", help=_QUALITY_HELP)]
-Threads = Annotated[int | None, typer.Option("--threads", help="Threads for the networks; default: all cores.")]
-_GIVEN_HELP = "A picture that both ends have, for models that take one; of the same size."
-Given = Annotated[Path | None, typer.Option("--given", help=_GIVEN_HELP)]
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ArgumentError(f"{path} cannot be read: {error.strerror or error}") from None
-
-
-def _check_distinct(output: Path, *sources: Path | None) -> None:
-    for source in filter(None, sources):
-        if os.path.exists(output) and os.path.exists(source) and os.path.samefile(output, source):
-            raise ArgumentError(f"{output} is the input itself; give another name to write to")
-
-
-def _load(picture: Path) -> Pixels:
-    """The pixels of a picture file; says what was converted."""
-    from intaglio import images
-
-    loaded = images.load(picture)
-    for notice in loaded.notices:
-        typer.echo(f"{picture}: {notice}", err=True)
-    return loaded.pixels
-
-
-def _named(path: Path, error: IntaglioError) -> IntaglioError:
-    return type(error)(f"{path}: {error}")
 
 
 @dataclass(frozen=True)
@@ -95,8 +61,8 @@ def encode(asked: Encode) -> None:
         quality_to_rate(asked.quality)  # what is wrong is told before the picture is read
     effort = efforts.checked(asked.effort)
     images.check_target(asked.output)  # and so is what could not be written, or should not
-    _check_distinct(asked.output, asked.picture, asked.given)
-    pixels, seen = _load(asked.picture), None if asked.given is None else _load(asked.given)
+    check_distinct(asked.output, asked.picture, asked.given)
+    pixels, seen = load(asked.picture), None if asked.given is None else load(asked.given)
     options = {"model": asked.model, "given": seen, "effort": effort, "threads": asked.threads}
     with Bar("encoding") as bar:
         data = codec.encode(pixels, asked.quality, **options, progress=bar)
@@ -125,12 +91,12 @@ def decode(asked: Decode) -> None:
     from intaglio.given import Given
 
     images.check_target(asked.output, picture=True)
-    _check_distinct(asked.output, asked.coded, asked.given)
+    check_distinct(asked.output, asked.coded, asked.given)
     if asked.force and asked.given is None:
         raise ArgumentError("--force is for a given picture that is another: name it with --given")
     limit = container.DEFAULT_MAX_PIXELS if asked.max_pixels is None else asked.max_pixels
-    data, options = _read(asked.coded), {"model": asked.model, "threads": asked.threads, "max_pixels": limit}
-    given = None if asked.given is None else Given(_load(asked.given), asked.force)
+    data, options = read(asked.coded), {"model": asked.model, "threads": asked.threads, "max_pixels": limit}
+    given = None if asked.given is None else Given(load(asked.given), asked.force)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", UserWarning)
         try:
@@ -138,7 +104,7 @@ def decode(asked: Decode) -> None:
                 pixels = codec.decode(data, **options, given=given, progress=bar)
         except (FormatError, ModelError) as error:
             causes = "".join(f" ({each.message})" for each in said)
-            raise _named(asked.coded, type(error)(f"{error}{causes}")) from None
+            raise named(asked.coded, type(error)(f"{error}{causes}")) from None
     for each in said:
         typer.echo(f"{asked.coded}: {each.message}", err=True)
     images.save(asked.output, pixels)
@@ -156,9 +122,9 @@ def info(
     from intaglio import codec
 
     try:
-        found = codec.info(_read(coded))
+        found = codec.info(read(coded))
     except (FormatError, ModelError) as error:
-        raise _named(coded, error) from None
+        raise named(coded, error) from None
     if as_json:
         typer.echo(json.dumps(asdict(found)))
         return
@@ -193,13 +159,13 @@ def verify(
         name = "photo" if model is None else model
         with Bar("verifying") as bar:
             found[f"selftest of {name}"] = check.selftest(bundle.load_model(name, threads), bar)
-    seen = None if given is None else _load(given)
+    seen = None if given is None else load(given)
     for path in coded or []:
         try:
             with Bar("verifying") as bar:
-                found[str(path)] = check.verify(_read(path), model, threads, bar, seen)
+                found[str(path)] = check.verify(read(path), model, threads, bar, seen)
         except (ArgumentError, FormatError, ModelError) as error:
-            raise _named(path, error) from None
+            raise named(path, error) from None
     exact = all(each.exact for each in found.values())
     if as_json:
         checks = [{"name": name, "exact": each.exact, **asdict(each)} for name, each in found.items()]
@@ -227,7 +193,7 @@ def inspect(
     latents.check_bound(bound)  # what is wrong is told before the work
     if out is not None:
         inspection.check_folder(out)
-    pixels = _load(picture)
+    pixels = load(picture)
     name = "photo" if model is None else model
     with Bar("measuring") as bar:
         found = latents.measure(pixels, quality, model=name, bound=bound, progress=bar)
@@ -263,58 +229,7 @@ def models(
         typer.echo(f"{row['name']}  id {row['id']}  {row['bytes'] / 1e6:.1f} MB  trained for {steps} steps")
 
 
-@app.command()
-def train(
-    config: Annotated[Path, typer.Argument(help="TOML file with the tables model, data, train; see docs/training.md.")],
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the run's folder.")] = False,
-    start: Annotated[Path | None, typer.Option("--from", help="Begin with a .itgm file's or a run's weights.")] = None,
-    shard_mib: Annotated[int | None, typer.Option(help="Split checkpoints into files of about this size.")] = None,
-) -> None:
-    """Train a model (needs the extra intaglio[train])."""
-    workshop = _workshop("train")
-    from intaglio.workshop.config import read_config
-
-    shard = None if shard_mib is None else shard_mib << 20
-    workshop.train(read_config(config), resume=resume, start=start, shard_bytes=shard)
-
-
-@app.command()
-def sweep(config: Annotated[Path, typer.Argument(help="As for train, with a table sweep.")]) -> None:
-    """Train a model for each of a few lambdas and draw their curve; goes on by itself (needs intaglio[train])."""
-    workshop = _workshop("sweep")
-    from intaglio.workshop.config import read_config
-
-    workshop.sweep(read_config(config))
-
-
-@app.command()
-def refine(
-    picture: Annotated[Path, typer.Argument(help="Picture file: JPEG, PNG, WebP, AVIF, TIFF, ...")],
-    output: Annotated[Path, typer.Argument(help="The .itg file to write.")],
-    quality: Quality = None,
-    model: Model = None,
-    steps: Annotated[int, typer.Option(help="Steps of descent; a megapixel takes some 3 seconds each.")] = 500,
-) -> None:
-    """Compress a picture by descent on its latents: slow, but smaller (needs the extra intaglio[train])."""
-    work = _workshop("refine")
-    from intaglio import images
-
-    images.check_target(output)
-    _check_distinct(output, picture)
-    pixels, name = _load(picture), "photo" if model is None else model
-    with Bar("refining") as bar:
-        data = work.encode(pixels, quality, name, work.Descent(steps), bar)
-    images.atomic_write(output, data)
-
-
-@app.command()
-def export(
-    checkpoint: Annotated[Path, typer.Argument(help="Folder of a training run.")],
-    output: Annotated[Path, typer.Argument(help="The .itgm file to write.")],
-) -> None:
-    """Make a model file of a training run (needs the extra intaglio[train])."""
-    file = _workshop("export").export(checkpoint, output)
-    typer.echo(f"{output}: model {file.name!r}, id {file.model_id.hex()}")
+cli_workshop.register(app)
 
 
 @bench.command()
@@ -343,17 +258,6 @@ def coder(
         typer.echo(report.markdown(found), nl=False)
     else:
         report.show(found, Console(width=120 if piped else None))
-
-
-def _workshop(module: str) -> Any:
-    from importlib import import_module
-
-    try:
-        return import_module(f"intaglio.workshop.{module}")
-    except ModuleNotFoundError as error:
-        if error.name and error.name.startswith("intaglio"):
-            raise
-        raise ArgumentError(f"this needs {error.name}; install it with: pip install 'intaglio[train]'") from None
 
 
 def main() -> None:
