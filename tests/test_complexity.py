@@ -34,7 +34,9 @@ def test_the_count_is_what_the_widths_say(counts: dict[str, float]) -> None:
     wide, eighth, quarter = config.synthesis
     at_sixteenth = config.latent * 768 + 9 * (config.latent * wide + 4 * wide * wide + wide * 4 * eighth)
     at_eighth, at_quarter = 9 * (4 * eighth * eighth + eighth * 4 * quarter), 9 * quarter * 48
-    assert counts["synthesis"] == at_sixteenth / 256 + at_eighth / 64 + at_quarter / 16
+    seen = (48 + 9 * quarter) * quarter / 16 + 16 * quarter * eighth / 64 + 16 * eighth * wide / 256
+    at_quarter += 2 * 9 * quarter**2
+    assert counts["synthesis"] == at_sixteenth / 256 + at_eighth / 64 + at_quarter / 16 + seen
     heads = 2 * config.latent * config.context / 4  # one position of four for each channel group
     first = 4 * config.side * config.context + 3 * (config.latent + COARSE) * config.context
     assert counts["context"] == (first + 4 * 9 * config.context**2 + 4 * heads) / 256

@@ -45,7 +45,8 @@ def refine(
     output: Annotated[Path, typer.Argument(help="The .itg file to write.")],
     quality: Quality = None,
     model: Model = None,
-    steps: Annotated[int, typer.Option(help="Steps of descent; a megapixel takes some 3 seconds each.")] = 500,
+    steps: Annotated[int, typer.Option(help="Of descent; a megapixel takes some 3 seconds each. 0: as usual.")] = 0,
+    kind: Annotated[str, typer.Option(help="slope (40 steps), or gumbel (400, drawn ever more sharply).")] = "slope",
 ) -> None:
     """Compress a picture by descent on its latents: slow, but smaller (needs the extra intaglio[train])."""
     work = _workshop("refine")
@@ -55,7 +56,7 @@ def refine(
     check_distinct(output, picture)
     pixels, name = load(picture), "photo" if model is None else model
     with Bar("refining") as bar:
-        data = work.encode(pixels, quality, name, work.Descent(steps), bar)
+        data = work.encode(pixels, quality, name, work.Descent(steps, kind), bar)
     images.atomic_write(output, data)
 
 

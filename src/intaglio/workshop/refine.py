@@ -1,12 +1,18 @@
 """Latents found by descent for one picture, instead of by the analysis alone: slow, smaller files, the same decoder.
 
-y and z are the parameters, `R + lambda D` the loss, and rounding is drawn ever more sharply: stochastic Gumbel
-annealing, Yang, Bamler and Mandt 2020 (arXiv 2006.04240).
+y and z are the parameters, `R + lambda D` the loss. Two ways through the rounding:
+
+    slope    rounds straight through, the rate felt by its exact slope (`intaglio.workshop.coders.Slope`); some 40 steps
+    gumbel   draws one of the whole numbers around each latent, ever more sharply; hundreds of steps (stochastic Gumbel
+             annealing: Yang, Bamler and Mandt 2020, arXiv 2006.04240)
+
+What is coded in the end is the best that was seen with everything rounded, the analysis' own latents among it.
 """
 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +29,7 @@ from intaglio.container import tile_grid
 from intaglio.errors import ArgumentError
 from intaglio.quality import rate_to_lmbda
 from intaglio.workshop import restore
-from intaglio.workshop.coders import Gumbel
+from intaglio.workshop.coders import Gumbel, Round, Slope
 from intaglio.workshop.models.base import Model
 
 Progress = Callable[[int, int], None]
@@ -32,37 +38,64 @@ Arrays = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Descent:
-    """How latents are sought."""
+    """How latents are sought. kind: "slope" or "gumbel". steps: 0 for 40 of the first, 400 of the second."""
 
-    steps: int = 500
-    learning_rate: float = 0.02  # quantisation steps that a latent moves in a step, at most
-    temperatures: tuple[float, float] = (0.3, 0.05)  # of the rounding, at the beginning and at the end
+    steps: int = 0
+    kind: str = "slope"
+    temperatures: tuple[float, float] = (0.3, 0.05)  # of "gumbel", at the beginning and at the end
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Raises ArgumentError naming what cannot be meant."""
-        if self.steps < 1:
-            raise ArgumentError(f"steps is {self.steps}; it must be 1 or more")
+        if self.kind not in _KINDS:
+            raise ArgumentError(f"kind is {self.kind!r}; it must be one of {', '.join(_KINDS)}")
+        if self.steps < 0:
+            raise ArgumentError(f"steps is {self.steps}; it must be 1 or more, or 0 for as many as usual")
 
-    def temperature(self, step: int) -> float:
-        """Of a step, falling by a constant factor."""
-        first, last = self.temperatures
-        return first * (last / first) ** (step / self.steps)
+    @property
+    def count(self) -> int:
+        """Of steps."""
+        return self.steps or _KINDS[self.kind].steps
+
+    def coder(self, model: Model, step: int) -> Slope | Gumbel:
+        """What rounds at a step."""
+        if self.kind == "slope":
+            return Slope(model.layout, error_cost=model.error_cost)
+        coder, (first, last) = Gumbel(model.layout), self.temperatures
+        coder.temperature = first * (last / first) ** (step / self.count)
+        return coder
+
+    def optimizer(self, free: list[Tensor], pixels: int) -> torch.optim.Optimizer:
+        """Adam; for "slope" with so large an epsilon that weak gradients hardly move latents off their numbers."""
+        usual = _KINDS[self.kind]
+        return torch.optim.Adam(free, usual.learning_rate, usual.betas, eps=max(1e-8, usual.bits / pixels))
 
     def rate(self, step: int) -> float:
         """The learning rate of a step: constant for the first half, then falling to zero."""
-        return self.learning_rate * min(1.0, 2.0 * (self.steps - step) / self.steps)
+        return _KINDS[self.kind].learning_rate * min(1.0, 2.0 * (self.count - step) / self.count)
+
+
+@dataclass(frozen=True)
+class _Usual:
+    steps: int
+    learning_rate: float
+    betas: tuple[float, float]
+    bits: float  # for a quantisation step: gradients below it are weak
+
+
+_KINDS = {"slope": _Usual(40, 0.2, (0.5, 0.999), 170.0), "gumbel": _Usual(400, 0.02, (0.9, 0.99), 0.0)}
+_SEEN_EVERY = 4  # steps: how often what has been found is rounded and measured
 
 
 class _Free:
     """A model whose y and z do not come from a picture: `intaglio.traversal.Net`."""
 
     def __init__(self, model: Model, y: Tensor, z: Tensor) -> None:
-        self._model, self._y, self._z = model, y, z
+        self.model, self._y, self._z = model, y, z
 
     def __getattr__(self, name: str) -> Any:
         """All other parts are the model's."""
-        return getattr(self._model, name)
+        return getattr(self.model, name)
 
     def analysis(self, x: Tensor, rate: Tensor) -> Tensor:
         return self._y
@@ -86,23 +119,33 @@ def latents(
     free = [start.clone(), model.hyper_analysis(start, rates).float().clone()]  # type: ignore[operator]
     for each in free:
         each.requires_grad_()
-    net, lmbda = _Free(model, *free), rate_to_lmbda(rate, model.lmbdas)
-    optimizer, coder = torch.optim.Adam(free, betas=(0.9, 0.99)), Gumbel(model.layout)
-    for step in range(descent.steps):
-        coder.bits, coder.temperature = 0.0, descent.temperature(step)
-        with torch.autocast("cpu", torch.bfloat16):
-            decoded = model.walk((x, None), rates, coder, net)
-        assert isinstance(coder.bits, Tensor)
-        error = 255.0**2 * (decoded.float() - x).square().mean()
-        loss = coder.bits.sum() / (x.shape[2] * x.shape[3]) + lmbda * error
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.param_groups[0]["lr"] = descent.rate(step)
-        optimizer.step()
-        if progress:
-            progress(step + 1, descent.steps)
-    y, z = (each.detach().numpy() for each in free)
+    net = _Free(model, *free)
+    optimizer = descent.optimizer(free, x.shape[2] * x.shape[3])
+    lowest, best = math.inf, [each.detach().clone() for each in free]
+    for step in range(descent.count + 1):
+        if step % _SEEN_EVERY == 0 or step == descent.count:
+            with torch.no_grad():
+                cost = float(_loss(net, x, rates, Round(model.layout, error_cost=model.error_cost)))
+            if cost < lowest:
+                lowest, best = cost, [each.detach().clone() for each in free]
+        if step < descent.count:
+            optimizer.zero_grad()
+            _loss(net, x, rates, descent.coder(model, step)).backward()  # type: ignore[no-untyped-call]
+            optimizer.param_groups[0]["lr"] = descent.rate(step)
+            optimizer.step()
+        if progress and step:
+            progress(step, descent.count)
+    y, z = (each.numpy() for each in best)
     return y, z
+
+
+def _loss(net: _Free, x: Tensor, rates: Tensor, coder: Slope | Gumbel | Round) -> Tensor:
+    """R + lambda D, bits per pixel."""
+    with torch.autocast("cpu", torch.bfloat16):
+        decoded = net.model.walk((x, None), rates, coder, net)
+    assert isinstance(coder.bits, Tensor)
+    error = 255.0**2 * (decoded.float() - x).square().mean()
+    return coder.bits.sum() / (x.shape[2] * x.shape[3]) + rate_to_lmbda(int(rates[0]), net.model.lmbdas) * error
 
 
 def encode(
