@@ -53,10 +53,8 @@ def main() -> int:
     parser.add_argument("single", type=Path, nargs="+")
     parser.add_argument("--model", default="photo")
     options = parser.parse_args()
-    model, pixels = (
-        load_model(options.model, 1),
-        [middle(Path(each), SIDE) for each in evaluate.find_pictures([options.pictures])],
-    )
+    model = load_model(options.model, 1)
+    pixels = [middle(Path(each), SIDE) for each in evaluate.find_pictures([options.pictures])]
     low, high = model.file.config["lmbdas"]
     print("| lambda | quality | bits of one model for all, at the same PSNR | least to most |")
     print("|---:|---:|---:|---:|")
@@ -64,11 +62,10 @@ def main() -> int:
         single = load_model(path, 1)
         if single.fixed_rate is None:
             raise ArgumentError(f"{path} is a model of every quality; give one that was trained with [train] lmbda")
-        found = [extra(each, model, single) for each in track(pixels, path.name, transient=True)]
+        found = np.array([extra(each, model, single) for each in track(pixels, path.name, transient=True)])
         lmbda, quality = rate_to_lmbda(single.fixed_rate, (low, high)), rate_to_quality(single.fixed_rate)
-        print(
-            f"| {lmbda:.4g} | {quality:g} | {np.nanmean(found):+.1f} % | {np.nanmin(found):+.1f} to {np.nanmax(found):+.1f} |"
-        )
+        ends = f"{np.nanmin(found):+.1f} to {np.nanmax(found):+.1f}"
+        print(f"| {lmbda:.4g} | {quality:g} | {np.nanmean(found):+.1f} % | {ends} |")
     return 0
 
 
