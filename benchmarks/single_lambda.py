@@ -3,8 +3,8 @@
     python benchmarks/single_lambda.py PICTURES SINGLE.itgm [SINGLE.itgm ...] [--model photo]
 
 PICTURES: a folder; the middle 512 x 512 of each are coded. A single model is the export of a run with `[train] lmbda`,
-`--from` the weights of the other (recipes/single.toml). Real files; the bits of the model for all qualities are taken at
-the single one's PSNR, from three of its qualities around that, picture by picture.
+`--from` the weights of the other (recipes/single.toml). Real files; the bits of the model for all qualities are those
+at the single one's PSNR, from three of its qualities around that, picture by picture.
 """
 
 from __future__ import annotations
