@@ -176,7 +176,7 @@ def test_with_slopes_latents_feel_the_mean_cost_and_tables_what_is_coded(zoned: 
     assert torch.allclose(coded, torch.round(coded), atol=1e-5)
     assert zoned == bool((torch.round(coded) != torch.floor(y - loc + 0.5)).any())
     bits = gaussian_bits(coded, rows)
-    assert coder.bits.item() == pytest.approx(float(bits.sum()), rel=1e-4)
+    assert coder.bits.item() == pytest.approx(bits.sum().item(), rel=1e-4)
     assert torch.allclose(found[1], torch.autograd.grad(bits.sum(), rows)[0], atol=1e-3)
     noise = (torch.arange(4000) + 0.5) / 4000 - 0.5
     values = (y - loc).detach()[..., None] + noise
