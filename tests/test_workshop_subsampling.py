@@ -23,7 +23,7 @@ def test_luma_stays_and_chroma_is_that_of_half_the_size() -> None:
     after = subsampled(before)
     changed = (after - before).abs().amax((1, 2, 3)) > 0.0
     assert abs(float(changed.float().mean()) - SHARE) < 0.1
-    assert torch.allclose(*(mixed(each, (ycbcr.WEIGHTS,)) for each in (before, after)), atol=1e-3)
+    assert torch.allclose(mixed(before, (ycbcr.WEIGHTS,)), mixed(after, (ycbcr.WEIGHTS,)), atol=1e-3)
     small = F.avg_pool2d(mixed(before[changed], ycbcr.CHROMA), 2)
     wanted = F.interpolate(small, scale_factor=2, mode="bilinear")
     assert torch.allclose(mixed(after[changed], ycbcr.CHROMA), wanted, atol=1e-3)
