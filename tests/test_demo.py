@@ -26,7 +26,7 @@ def test_a_picture_smaller_than_the_crop_is_shown_whole() -> None:
 
 @pytest.mark.slow
 def test_the_demo_compares_every_codec_at_the_same_size(photo: np.ndarray) -> None:
-    results = list(demo.compare(photo, 30.0))
+    results = list(demo.compare(photo, 50.0))
     assert [each.codec for each in results] == ["Intaglio", *demo.PEERS.values()]
     ours = len(results[0].data)
     for each in results:

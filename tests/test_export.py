@@ -15,7 +15,7 @@ from intaglio import modelfile
 from intaglio.bundle import Model, Window
 from intaglio.errors import ArgumentError, ModelError
 from intaglio.integer import LOC_STEPS
-from intaglio.modelfile import DECODING_GRAPHS, ENCODING_GRAPHS, ModelFile
+from intaglio.modelfile import DECODING_GRAPHS, ENCODING_GRAPHS, OPTIONAL_GRAPHS, ModelFile
 from intaglio.onnxgraph import OPERATORS
 from intaglio.quality import RATES
 from intaglio.scales import SCALES
@@ -197,7 +197,7 @@ def test_nothing_of_the_machine_is_left_in_the_file(exported: Path, trained: Pat
 
 @pytest.mark.slow
 def test_graphs_use_known_operators_only(file: ModelFile) -> None:
-    assert set(file.graphs) == {*ENCODING_GRAPHS, *DECODING_GRAPHS}
+    assert set(file.graphs) == {*ENCODING_GRAPHS, *DECODING_GRAPHS, *OPTIONAL_GRAPHS}
     for name, data in file.graphs.items():
         graph = onnx.load_from_string(data).graph
         assert {node.op_type for node in graph.node} <= OPERATORS, name

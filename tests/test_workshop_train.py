@@ -31,7 +31,6 @@ from intaglio.workshop.data import (
     planes_of,
 )
 from intaglio.workshop.loss import RateDistortion
-from intaglio.workshop.models.photo import Photo
 from intaglio.workshop.objective import Objective
 from intaglio.workshop.train import train
 from intaglio.workshop.trainer import Trainer, spread_rates
@@ -323,10 +322,10 @@ def test_a_model_of_one_lambda_asks_for_it(pictures: Path, tmp_path: Path) -> No
 def test_a_run_of_one_lambda_is_trained_and_measured_there_alone(pictures: Path, tmp_path: Path) -> None:
     config = configure(pictures, tmp_path, lmbda=0.0123, minutes=0.01)
     train(config)
-    step = lmbda_to_rate(0.0123, Photo.lmbdas)
+    trainer = Trainer(config)
+    step = lmbda_to_rate(0.0123, trainer.model.lmbdas)
     with (tmp_path / "validation.csv").open(newline="") as file:
         assert [int(row["rate"]) for row in csv.DictReader(file)] == [step]
-    trainer = Trainer(config)
     assert trainer.rates(3).tolist() == [step] * 3
     result = trainer.forward(Batches(config.data, 0).batch(0, 64, 2), trainer.rates(2))
     assert result.lmbda.tolist() == pytest.approx([0.0123] * 2)

@@ -6,12 +6,14 @@
         decoder correct some of what rounding did, and analysis alone cannot know what
 
 The last is a fixed-point iteration: y moves towards y_hat + F (x - x_hat), F the linear part of the analysis
-(graph `feedback` of the model file). A model without it, or of given pictures, stays at 1.
+(graph `feedback` of the model file). Where it has begun to swing, the best y so far is taken. A model without that
+graph, or of given pictures, stays at 1.
 """
 
 from __future__ import annotations
 
 import copy
+import math
 import numbers
 from functools import partial
 
@@ -20,6 +22,7 @@ import numpy as np
 from intaglio.bundle import LATENT_SCALE, Floats, Model, Window
 from intaglio.coders import Round
 from intaglio.errors import ArgumentError
+from intaglio.quality import LMBDAS, rate_to_lmbda
 from intaglio.traversal import latents
 
 DEFAULT, MOST = 1, 9
@@ -49,8 +52,16 @@ def _refined(model: Model, rounds: int, x: Window, rate: int) -> Floats:
     known.analysis = lambda x, rate: y
     top, left, height, width = (LATENT_SCALE * each for each in x.keep)
     wanted = x.pixels[top : top + height, left : left + width].astype(np.float32)
+    low, high = model.file.config.get("lmbdas", LMBDAS)
+    weight = rate_to_lmbda(rate, (low, high)) / wanted.shape[2]  # of a sample's squared error, in bits
+    lowest, best, worse = math.inf, y, False
     for _ in range(rounds):
-        y_hat = latents(known, x, rate, Round(model.layout, model.tables, model.zones))
+        coder = Round(model.layout, model.tables, model.zones)
+        y_hat = latents(known, x, rate, coder)
         error = wanted - model.synthesis(y_hat, rate)
+        cost = coder.bits + weight * float(np.square(error, dtype=np.float64).sum())
+        worse = cost >= lowest
+        if not worse:
+            lowest, best = cost, y
         y = y + np.float32(SHARE) * (y_hat + model.feedback(error, rate) - y)
-    return y
+    return best if worse else y
