@@ -98,7 +98,10 @@ def by_picture(rows: Sequence[Row], labels: Mapping[str, str]) -> str:
     lines = []
     for picture in dict.fromkeys(row.picture for row in rows):
         found = bdrate.matrix([row for row in rows if row.picture == picture], options=_QUICK)
-        lines.append((picture, [found.cell(name, OURS).rate for name in BESIDE if name in found.codecs]))
-    lines.sort(key=lambda line: -math.inf if math.isnan(line[1][1]) else -line[1][1])
-    heading = ["picture", *(f"against {labels[name]}" for name in BESIDE if name in labels)]
-    return table(heading, [[name, *(percent(rate) for rate in rates)] for name, rates in lines])
+        known = [name for name in BESIDE if name in found.codecs]
+        lines.append((picture, {name: found.cell(name, OURS).rate for name in known}))
+    against = {picture: rates.get(BESIDE[1], math.nan) for picture, rates in lines}
+    lines.sort(key=lambda line: (not math.isnan(against[line[0]]), -against[line[0]]))
+    shown = [name for name in BESIDE if name in labels]
+    heading = ["picture", *(f"against {labels[name]}" for name in shown)]
+    return table(heading, [[name, *(percent(rates.get(each, math.nan)) for each in shown)] for name, rates in lines])

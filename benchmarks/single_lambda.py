@@ -23,7 +23,7 @@ from effort import middle
 from intaglio import evaluate, metrics
 from intaglio.bundle import Model, load_model
 from intaglio.errors import ArgumentError
-from intaglio.quality import rate_to_lmbda, rate_to_quality
+from intaglio.quality import LMBDAS, rate_to_lmbda, rate_to_quality
 
 SIDE, AROUND = 512, 6.0  # pixels; in qualities, so that the three PSNRs bracket the single one's
 
@@ -55,7 +55,6 @@ def main() -> int:
     options = parser.parse_args()
     model = load_model(options.model, 1)
     pixels = [middle(Path(each), SIDE) for each in evaluate.find_pictures([options.pictures])]
-    low, high = model.file.config["lmbdas"]
     print("| lambda | quality | bits of one model for all, at the same PSNR | least to most |")
     print("|---:|---:|---:|---:|")
     for path in options.single:
@@ -63,6 +62,7 @@ def main() -> int:
         if single.fixed_rate is None:
             raise ArgumentError(f"{path} is a model of every quality; give one that was trained with [train] lmbda")
         found = np.array([extra(each, model, single) for each in track(pixels, path.name, transient=True)])
+        low, high = single.file.config.get("lmbdas", LMBDAS)
         lmbda, quality = rate_to_lmbda(single.fixed_rate, (low, high)), rate_to_quality(single.fixed_rate)
         ends = f"{np.nanmin(found):+.1f} to {np.nanmax(found):+.1f}"
         print(f"| {lmbda:.4g} | {quality:g} | {np.nanmean(found):+.1f} % | {ends} |")

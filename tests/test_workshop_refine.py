@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import intaglio
 from intaglio import images, metrics
 from intaglio.bundle import read_model_file
 from intaglio.errors import ArgumentError
-from intaglio.quality import quality_to_rate, rate_to_lmbda
+from intaglio.quality import LMBDAS, quality_to_rate, rate_to_lmbda
 from intaglio.workshop import restore
 from intaglio.workshop.refine import Descent, encode
 
@@ -59,6 +60,15 @@ def test_a_few_steps_leave_a_whole_file_and_the_same_one_each_time(picture: np.n
 def test_a_grey_picture_is_refined_as_grey(picture: np.ndarray) -> None:
     grey = picture[:, :, 1]
     assert intaglio.decode(encode(grey, QUALITY, descent=Descent(2))).shape == grey.shape
+
+
+def test_the_model_of_a_file_comes_back_with_its_scale_of_lambda_and_its_dead_zones() -> None:
+    file = read_model_file("photo")
+    changed = replace(file, config={**file.config, "lmbdas": [0.001, 0.2], "error_cost": 5.0})
+    assert (restore.model(changed).lmbdas, restore.model(changed).error_cost) == ((0.001, 0.2), 5.0)
+    plain = {key: value for key, value in file.config.items() if key not in ("lmbdas", "error_cost")}
+    older = restore.model(replace(file, config=plain))
+    assert (older.lmbdas, older.error_cost) == (LMBDAS, 0.0)
 
 
 def test_the_model_of_a_file_comes_back_with_its_weights() -> None:

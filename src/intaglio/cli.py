@@ -8,7 +8,7 @@ import sys
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -16,9 +16,6 @@ from intaglio import cli_bdrate, cli_measure, cli_workshop
 from intaglio.bar import Bar
 from intaglio.cli_shared import Given, Model, Quality, Threads, check_distinct, load, named, read
 from intaglio.errors import ArgumentError, FormatError, IntaglioError, ModelError
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(
     help="A learned image codec: photographs to .itg files and back.",

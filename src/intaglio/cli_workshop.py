@@ -51,12 +51,16 @@ def refine(
     """Compress a picture by descent on its latents: slow, but smaller (needs the extra intaglio[train])."""
     work = _workshop("refine")
     from intaglio import images
+    from intaglio.quality import quality_to_rate
 
     images.check_target(output)
     check_distinct(output, picture)
+    descent = work.Descent(steps, kind)  # what is wrong is told before the picture is read
+    if quality is not None:
+        quality_to_rate(quality)
     pixels, name = load(picture), "photo" if model is None else model
     with Bar("refining") as bar:
-        data = work.encode(pixels, quality, name, work.Descent(steps, kind), bar)
+        data = work.encode(pixels, quality, name, descent, bar)
     images.atomic_write(output, data)
 
 

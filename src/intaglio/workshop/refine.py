@@ -166,7 +166,8 @@ def encode(
     rate = codec.rate_for(quality, runner)
     header = codec.header_for(pixels, rate, runner)
     if len(tile_grid(header)) > 1:
-        raise ArgumentError(f"the picture has {pixels.shape[1]} x {pixels.shape[0]} pixels; at most 2^22 are refined")
+        size = f"{pixels.shape[1]} x {pixels.shape[0]} pixels"
+        raise ArgumentError(f"the picture has {size}; at most 2^22 are refined, sides rounded up to 64")
     padded = images.pad_to_multiple(images.to_rgb(pixels), codec.container.BLOCK)
     y, z = latents(restore.model(runner.file), padded, rate, descent, progress)
     ready = copy.copy(runner)

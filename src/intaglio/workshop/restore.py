@@ -15,7 +15,7 @@ from intaglio import modelfile
 from intaglio.errors import ArgumentError, ModelError
 from intaglio.integer import LOC_STEPS, Network, from_arrays
 from intaglio.modelfile import ModelFile
-from intaglio.quality import MAX_RATE
+from intaglio.quality import LMBDAS, MAX_RATE
 from intaglio.rans import Tables
 from intaglio.workshop import models
 from intaglio.workshop.densities import bits
@@ -39,12 +39,15 @@ def read(path: str | Path) -> ModelFile:
 
 
 def model(file: ModelFile) -> Model:
-    """The file's model with its weights, in evaluation mode, its integer networks those of the file. Raises
+    """The file's model with its weights, in evaluation mode, its integer networks, scale of lambda and dead zones those
+    of the file. Raises
     ArgumentError for a model that the workshop does not know, ModelError naming a fault.
     """
     known = {field.name for field in fields(models.MODELS[file.name][1])} if file.name in models.MODELS else set()
     made = models.build(file.name, **{key: value for key, value in file.config.items() if key in known})
     made.load_state_dict(weights(file, made, hold=True))
+    low, high = file.config.get("lmbdas", LMBDAS)
+    made.lmbdas, made.error_cost = (low, high), file.config.get("error_cost", 0.0)  # type: ignore[misc]
     return made.eval()
 
 

@@ -31,7 +31,7 @@ from intaglio.workshop.models.widths import limited
 from intaglio.workshop.subsampling import subsampled
 
 PATCH = 16  # y lives at 1/16 of the picture's scale
-ENDS = 0.0003, 0.25  # lambda at the rate steps 0 and 198: from 0.06 bits per pixel on Kodak to 2.2
+ENDS = 0.0003, 0.25  # lambda at the rate steps 0 and 198: from 0.03 bits per pixel on Kodak to 2.3
 Z_UNIT = 32.0  # rows of the scale table: an optimiser that moves all parameters alike would need 2,500 steps for one
 ERROR, POWER = 0.0036, 0.23  # see `usual_error`; the unit of what the synthesis adds to the linear path
 CORRECTION = 0.1  # unit of what the networks add to the linear path: one Adam step stays below a quantisation step
