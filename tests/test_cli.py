@@ -56,6 +56,31 @@ def test_quality_model_and_threads_are_options(run: Run, picture: Path, tmp_path
             assert run("decode", "a.itg", "a.png", option, name, "--threads", 1).code == 0
 
 
+def test_effort_and_refinement_are_what_the_functions_make(run: Run, picture: Path, tmp_path: Path) -> None:
+    pixels, coded = images.to_rgb(images.load(picture).pixels), tmp_path / "a.itg"
+    for option in ("--effort", "-e"):
+        assert run("encode", picture, coded, "-q", 30, option, 3).code == 0
+        assert coded.read_bytes() == intaglio.encode(pixels, 30, effort=3) != intaglio.encode(pixels, 30)
+    refine = pytest.importorskip("intaglio.workshop.refine")
+    assert run("refine", picture, coded, "-q", 30, "--steps", 2).code == 0
+    assert coded.read_bytes() == refine.encode(pixels, 30, descent=refine.Descent(2))
+    assert intaglio.decode(coded.read_bytes()).shape == pixels.shape
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "fault"),
+    [
+        ("encode", ("--effort", 10), "effort is 10; it must be a whole number from 0 to 9"),
+        ("refine", ("--kind", "sga"), "kind is 'sga'; it must be one of slope, gumbel"),
+        ("refine", ("--steps", -1), "steps is -1"),
+    ],
+)
+def test_a_wrong_effort_is_told_before_the_picture_is_read(
+    run: Run, tmp_path: Path, command: str, options: tuple[Any, ...], fault: str
+) -> None:
+    assert fault in run(command, tmp_path / "missing.png", "a.itg", *options).fault()
+
+
 @pytest.mark.parametrize("kind", [".png", ".webp", ".jpg", ".tif", ".bmp", ".ppm", ".PNG"])
 def test_decoding_writes_the_kind_that_the_name_says(
     run: Run, coded: Path, data: bytes, tmp_path: Path, kind: str
