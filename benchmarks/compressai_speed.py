@@ -11,24 +11,13 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-from collections.abc import Callable
 
 import numpy as np
 import torch
 from compressai.zoo import mbt2018_mean  # type: ignore[import-not-found]
 from PIL import Image
 
-
-def timed(call: Callable[[], object], repeats: int) -> list[float]:
-    """Seconds of every one of `repeats` calls, after one that is not counted."""
-    call()
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - start)
-    return seconds
+from timing import timed
 
 
 @torch.inference_mode()

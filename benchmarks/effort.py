@@ -21,16 +21,10 @@ from intaglio import evaluate, images, metrics
 from intaglio.bdrate import bd_rate
 from intaglio.bundle import Model, load_model
 from intaglio.effort import DEFAULT, MOST
+from pictures import middle
 
 QUALITIES = (10.0, 25.0, 40.0, 55.0, 70.0, 85.0)
 Curve = list[tuple[float, float]]
-
-
-def middle(path: Path, most: int) -> np.ndarray:
-    """uint8 (H,W,3), sides at most so long."""
-    pixels = images.to_rgb(images.load(path).pixels)
-    top, left = (max(0, side - most) // 2 for side in pixels.shape[:2])
-    return np.ascontiguousarray(pixels[top : top + most, left : left + most])
 
 
 def encoded(pixels: np.ndarray, quality: float, model: Model, way: int | str) -> bytes:
@@ -69,7 +63,7 @@ def main() -> int:
     seconds = dict.fromkeys(ways, 0.0)
     found = evaluate.find_pictures([options.pictures])
     for path in track(found, "coding", transient=True):
-        pixels = middle(Path(path), options.side)
+        pixels = middle(images.to_rgb(images.load(path).pixels), options.side)
         curves = {way: curve(pixels, model, way) for way in ways}
         for way, (points, spent) in curves.items():
             rates[way].append(bd_rate(np.array(curves[DEFAULT][0]), np.array(points)))

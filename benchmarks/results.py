@@ -58,9 +58,9 @@ def _measure(options: argparse.Namespace, codecs: tuple[Codec, ...]) -> None:
     """All sets of pictures, and Kodak at the publishers' settings, into docs/results."""
     drawn = options.build / "drawn"
     screens.write(drawn)
+    folders = {"screens": drawn, "settings": options.data / "kodak"}
     for name, chosen in (*((each, codecs) for each in results_page.SETS), ("settings", agreement.publishers_codecs())):
-        folder = drawn if name == "screens" else options.data / ("kodak" if name == "settings" else name)
-        pictures = evaluate.find_pictures([folder])
+        pictures = evaluate.find_pictures([folders.get(name, options.data / name)])
         scored = options.ssimulacra2 and name == "kodak"
         plan = evaluate.Plan(pictures, chosen, options.build / name, jobs=options.jobs, ssimulacra2=scored)
         results.write_rows(options.docs / "results" / f"{name}.csv", _evaluated(plan, name))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -21,6 +21,11 @@ CROSSING_RANGE = (0.1, 1.5)  # bits per pixel
 SPAN = (0.06, 1.8)  # bits per pixel that the qualities must reach at least
 BESIDE = ("jpeg", "avif", "jpegxl")  # in the tables of single pictures; sorted by the second
 _QUICK = bdrate.Options(resamples=0)
+
+
+def measured(rows: Iterable[Row], metric: str = "psnr") -> dict[str, Curve]:
+    """The curves of those codecs that have one."""
+    return {name: curve for name, curve in rdcurves.from_rows(rows, metric).items() if isinstance(curve, Curve)}
 
 
 def percent(rate: float) -> str:
@@ -43,7 +48,7 @@ def goals(rows: Sequence[Row], labels: Mapping[str, str], published: Sequence[tu
 
 def crossings(rows: Sequence[Row], labels: Mapping[str, str]) -> str:
     """A table: for each codec where, from 0.1 to 1.5 bits per pixel, our mean curve lies below its own."""
-    curves = {name: each for name, each in rdcurves.from_rows(rows, "psnr").items() if isinstance(each, Curve)}
+    curves = measured(rows)
     grid = np.geomspace(*CROSSING_RANGE, 200)
     ours, lines = agreement.at(curves[OURS].mean, grid), []
     for name, label in labels.items():

@@ -14,12 +14,11 @@ import numpy as np
 import agreement
 from intaglio import bdrate, rdcurves, results
 from intaglio.bdrate import Cell
-from intaglio.rdcurves import Curve
 from intaglio.results import Mean, PublishedPoint, Row
-from results_goals import CROSSING_RANGE, by_picture, crossings, goals, percent, span
+from results_goals import CROSSING_RANGE, OURS, by_picture, crossings, goals, measured, percent, span
 from tables import table
 
-OURS, JPEG = "intaglio", "jpeg"
+JPEG = "jpeg"
 ANCHORS = (JPEG, "jpegopt")  # of the verdict; the first is what must be beaten
 METRICS = dict(zip(map(str, rdcurves.METRICS), ("PSNR", "luma", "chroma", "MS-SSIM (dB)", "SSIMULACRA2"), strict=True))
 SETS = {"kodak": "Kodak", "val": "the validation set", "screens": "screen captures"}
@@ -69,11 +68,6 @@ def load(folder: Path) -> Data:
     settings = results.read_rows(folder / "settings.csv")
     case = results.read_rows(folder / "case.csv")
     return Data(sets, settings, case, results.read_published(folder / "published.csv"), about)
-
-
-def measured(rows: Iterable[Row], metric: str = "psnr") -> dict[str, Curve]:
-    """The curves of those codecs that have one."""
-    return {name: curve for name, curve in rdcurves.from_rows(rows, metric).items() if isinstance(curve, Curve)}
 
 
 def metrics_of(rows: Iterable[Row]) -> list[str]:

@@ -19,11 +19,11 @@ from rich.progress import track
 from scipy.interpolate import PchipInterpolator
 
 import intaglio
-from effort import middle
-from intaglio import evaluate, metrics
+from intaglio import metrics
 from intaglio.bundle import Model, load_model
 from intaglio.errors import ArgumentError
-from intaglio.quality import LMBDAS, rate_to_lmbda, rate_to_quality
+from intaglio.quality import rate_to_lmbda, rate_to_quality
+from pictures import middle, pictures_of
 
 SIDE, AROUND = 512, 6.0  # pixels; in qualities, so that the three PSNRs bracket the single one's
 
@@ -54,7 +54,7 @@ def main() -> int:
     parser.add_argument("--model", default="photo")
     options = parser.parse_args()
     model = load_model(options.model, 1)
-    pixels = [middle(Path(each), SIDE) for each in evaluate.find_pictures([options.pictures])]
+    pixels = [middle(each, SIDE) for each in pictures_of(options.pictures).values()]
     print("| lambda | quality | bits of one model for all, at the same PSNR | least to most |")
     print("|---:|---:|---:|---:|")
     for path in options.single:
@@ -62,8 +62,7 @@ def main() -> int:
         if single.fixed_rate is None:
             raise ArgumentError(f"{path} is a model of every quality; give one that was trained with [train] lmbda")
         found = np.array([extra(each, model, single) for each in track(pixels, path.name, transient=True)])
-        low, high = single.file.config.get("lmbdas", LMBDAS)
-        lmbda, quality = rate_to_lmbda(single.fixed_rate, (low, high)), rate_to_quality(single.fixed_rate)
+        lmbda, quality = rate_to_lmbda(single.fixed_rate, single.file.lmbdas), rate_to_quality(single.fixed_rate)
         ends = f"{np.nanmin(found):+.1f} to {np.nanmax(found):+.1f}"
         print(f"| {lmbda:.4g} | {quality:g} | {np.nanmean(found):+.1f} % | {ends} |")
     return 0

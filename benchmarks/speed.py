@@ -16,8 +16,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -29,6 +27,7 @@ from intaglio import codecs, images, metrics
 from intaglio.bundle import load_model
 from intaglio.compare import closest_to_bytes
 from intaglio.runtimes import EXACT, RUNTIMES
+from timing import timed
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZE = (1088, 1920)
@@ -43,17 +42,6 @@ def photograph(size: tuple[int, int]) -> np.ndarray:
     pixels = images.to_rgb(images.load(ROOT / "examples" / "colosseum.webp").pixels)
     missing = [max(0, wanted - side) for wanted, side in zip(size, pixels.shape, strict=False)]
     return np.pad(pixels, [(0, missing[0]), (0, missing[1]), (0, 0)], mode="symmetric")[: size[0], : size[1]]
-
-
-def timed(call: Callable[[], object], repeats: int) -> list[float]:
-    """Seconds of every one of `repeats` calls, after one that is not counted."""
-    call()
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - start)
-    return seconds
 
 
 def _process_seconds(quality: float, repeats: int) -> list[float]:

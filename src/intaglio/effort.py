@@ -22,7 +22,7 @@ import numpy as np
 from intaglio.bundle import LATENT_SCALE, Floats, Model, Window
 from intaglio.coders import Round
 from intaglio.errors import ArgumentError
-from intaglio.quality import LMBDAS, rate_to_lmbda
+from intaglio.quality import rate_to_lmbda
 from intaglio.traversal import latents
 
 DEFAULT, MOST = 1, 9
@@ -52,8 +52,7 @@ def _refined(model: Model, rounds: int, x: Window, rate: int) -> Floats:
     known.analysis = lambda x, rate: y
     top, left, height, width = (LATENT_SCALE * each for each in x.keep)
     wanted = x.pixels[top : top + height, left : left + width].astype(np.float32)
-    low, high = model.file.config.get("lmbdas", LMBDAS)
-    weight = rate_to_lmbda(rate, (low, high)) / wanted.shape[2]  # of a sample's squared error, in bits
+    weight = rate_to_lmbda(rate, model.file.lmbdas) / wanted.shape[2]  # of a sample's squared error, in bits
     lowest, best, worse = math.inf, y, False
     for _ in range(rounds):
         coder = Round(model.layout, model.tables, model.zones)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from intaglio.errors import ArgumentError, ModelError
 from intaglio.onnxgraph import check_graph
+from intaglio.quality import LMBDAS
 
 MAGIC = b"\x8bITGM"
 VERSION = 1
@@ -63,6 +64,12 @@ class ModelFile:
             digest.update(f"\n{name} {len(blob)}\n".encode())
             digest.update(blob)
         return digest.digest()
+
+    @property
+    def lmbdas(self) -> tuple[float, float]:
+        """Lambda at the rate steps 0 and 198."""
+        low, high = self.config.get("lmbdas", LMBDAS)
+        return low, high
 
     @property
     def model_id(self) -> bytes:

@@ -27,10 +27,11 @@ from intaglio import codec, images
 from intaglio.bundle import load_model
 from intaglio.container import tile_grid
 from intaglio.errors import ArgumentError
-from intaglio.quality import rate_to_lmbda
 from intaglio.workshop import restore
 from intaglio.workshop.coders import Gumbel, Round, Slope
+from intaglio.workshop.loss import Criterion, rate_distortion
 from intaglio.workshop.models.base import Model
+from intaglio.workshop.quantise import annealed
 
 Progress = Callable[[int, int], None]
 Arrays = NDArray[np.float32]
@@ -61,8 +62,8 @@ class Descent:
         """What rounds at a step."""
         if self.kind == "slope":
             return Slope(model.layout, error_cost=model.error_cost)
-        coder, (first, last) = Gumbel(model.layout), self.temperatures
-        coder.temperature = first * (last / first) ** (step / self.count)
+        coder = Gumbel(model.layout)
+        coder.temperature = annealed(step / self.count, *self.temperatures)
         return coder
 
     def optimizer(self, free: list[Tensor], pixels: int) -> torch.optim.Optimizer:
@@ -144,8 +145,8 @@ def _loss(net: _Free, x: Tensor, rates: Tensor, coder: Slope | Gumbel | Round) -
     with torch.autocast("cpu", torch.bfloat16):
         decoded = net.model.walk((x, None), rates, coder, net)
     assert isinstance(coder.bits, Tensor)
-    error = 255.0**2 * (decoded.float() - x).square().mean()
-    return coder.bits.sum() / (x.shape[2] * x.shape[3]) + rate_to_lmbda(int(rates[0]), net.model.lmbdas) * error
+    found = rate_distortion(x, decoded, coder.bits, rates, Criterion(lmbdas=net.model.lmbdas))
+    return (found.bpp + found.weighted).sum()
 
 
 def encode(

@@ -15,7 +15,7 @@ from intaglio import modelfile
 from intaglio.errors import ArgumentError, ModelError
 from intaglio.integer import LOC_STEPS, Network, from_arrays
 from intaglio.modelfile import ModelFile
-from intaglio.quality import LMBDAS, MAX_RATE
+from intaglio.quality import MAX_RATE
 from intaglio.rans import Tables
 from intaglio.workshop import models
 from intaglio.workshop.densities import bits
@@ -46,8 +46,7 @@ def model(file: ModelFile) -> Model:
     known = {field.name for field in fields(models.MODELS[file.name][1])} if file.name in models.MODELS else set()
     made = models.build(file.name, **{key: value for key, value in file.config.items() if key in known})
     made.load_state_dict(weights(file, made, hold=True))
-    low, high = file.config.get("lmbdas", LMBDAS)
-    made.lmbdas, made.error_cost = (low, high), file.config.get("error_cost", 0.0)  # type: ignore[misc]
+    made.lmbdas, made.error_cost = file.lmbdas, file.config.get("error_cost", 0.0)  # type: ignore[misc]
     return made.eval()
 
 
