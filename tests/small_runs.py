@@ -10,7 +10,15 @@ from PIL import Image
 
 from intaglio.workshop.config import DataConfig, RunConfig, TrainConfig
 
-SMALL_PHOTO = {"latent": 16, "analysis": (8, 8, 16), "synthesis": (16, 8, 4), "hyper": 8, "side": 8, "context": 8}
+SMALL_PHOTO = {
+    "latent": 16,
+    "analysis": (8, 8, 16),
+    "inner": 1,
+    "synthesis": (16, 8, 4),
+    "hyper": 8,
+    "side": 8,
+    "context": 8,
+}
 SMALL_PLAIN = {"features": 8, "latent": 12}
 
 

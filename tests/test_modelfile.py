@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -89,6 +90,35 @@ def test_what_cannot_be_written_is_refused(tiny: ModelFile) -> None:
         modelfile.write(replace(tiny, graphs={"analysis": PLAIN}))
     with pytest.raises(ArgumentError, match="complex"):
         modelfile.write(replace(tiny, arrays={"z_rows": np.zeros(3, np.complex64)}))
+
+
+def test_arrays_are_deflated_where_that_helps_and_the_identity_stays(tiny: ModelFile, rng: np.random.Generator) -> None:
+    rows, plain = tiny.arrays["z_rows"], rng.integers(0, 256, 4096).astype(np.uint8)
+    large = replace(tiny, arrays={**tiny.arrays, "rows": np.repeat(rows, 200, 0), "plain": plain})
+    data = modelfile.write(large)
+    found = modelfile.read(data)
+    assert found.model_id == large.model_id
+    assert np.array_equal(found.arrays["rows"], large.arrays["rows"])
+    assert np.array_equal(found.arrays["plain"], plain)
+    assert len(data) < len(modelfile.write(tiny)) + plain.nbytes + large.arrays["rows"].nbytes // 10
+    assert plain.tobytes() in data
+
+
+@pytest.mark.parametrize("raw", [-1, 0, 99, 101, 1 << 40, "many", None])
+def test_a_deflated_array_that_is_not_what_its_entry_says_is_refused(raw: Any) -> None:
+    blob = zlib.compress(bytes(100))
+    entry = {"name": "rows", "size": len(blob), "dtype": "uint8", "shape": [100], "raw": raw}
+    with pytest.raises(ModelError, match="header is wrong"):
+        modelfile.read(_sealed(_header(entry), blob))
+
+
+@pytest.mark.parametrize(
+    "blob", [b"", b"not deflated", zlib.compress(bytes(100))[:-1], zlib.compress(bytes(100)) + b"!"]
+)
+def test_a_damaged_deflated_array_is_refused(blob: bytes) -> None:
+    entry = {"name": "rows", "size": len(blob), "dtype": "uint8", "shape": [100], "raw": 100}
+    with pytest.raises(ModelError, match="header is wrong"):
+        modelfile.read(_sealed(_header(entry), blob))
 
 
 def test_every_prefix_and_flipped_bit_is_refused(tiny: ModelFile, rng: np.random.Generator, seed: int) -> None:

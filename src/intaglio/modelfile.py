@@ -2,6 +2,7 @@
 
 Layout, little-endian: magic `8B 49 54 47 4D` (0x8B "ITGM"), version u8 (1), u32 length of a JSON header, the header,
 the blobs it describes back to back, SHA-256 of everything before. Graphs are ONNX, checked by `intaglio.onnxgraph`.
+Arrays that deflate makes a tenth smaller are zlib streams; their size in full stands in the header as `raw`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+import zlib
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +25,7 @@ from intaglio.quality import LMBDAS
 MAGIC = b"\x8bITGM"
 VERSION = 1
 MAX_BYTES = 1 << 28
+WORTH = 0.9  # a blob is deflated if that leaves no more of it
 MAX_HEADER_BYTES = 1 << 20  # JSON grows about thirtyfold when it is read
 ENCODING_GRAPHS = ("analysis", "hyper_analysis")
 DECODING_GRAPHS = ("synthesis",)
@@ -94,11 +97,13 @@ def write(model: ModelFile) -> bytes:
     wanted = graph_names(model.arrays)
     if set(model.graphs) - {*OPTIONAL_GRAPHS} != wanted:
         raise ArgumentError(f"a model file holds the graphs {', '.join(sorted(wanted))}; got {', '.join(model.graphs)}")
-    blobs = [(name, blob, {}) for name, blob in model.graphs.items()]
+    blobs: list[tuple[str, bytes, dict[str, Any]]] = [(name, blob, {}) for name, blob in model.graphs.items()]
     for name, array in model.arrays.items():
         if array.dtype.name not in DTYPES:
             raise ArgumentError(f"array {name!r} is {array.dtype.name}; a model file holds {', '.join(DTYPES)}")
-        blobs.append((name, _array_bytes(array), {"dtype": array.dtype.name, "shape": list(array.shape)}))
+        kind = {"dtype": array.dtype.name, "shape": list(array.shape)}
+        blob, packed = _packed(_array_bytes(array))
+        blobs.append((name, blob, kind | packed))
     header = {
         "name": model.name,
         "config": model.config,
@@ -110,6 +115,24 @@ def write(model: ModelFile) -> bytes:
         raise ArgumentError(f"the model file's header has {len(text)} bytes; at most {MAX_HEADER_BYTES} are possible")
     body = b"".join([_PREFIX.pack(MAGIC, VERSION, len(text)), text, *(blob for _, blob, _ in blobs)])
     return body + hashlib.sha256(body).digest()
+
+
+def _packed(raw: bytes) -> tuple[bytes, dict[str, int]]:
+    """A blob as it is stored, and what its entry in the header says of that."""
+    packed = zlib.compress(raw, 9)
+    return (packed, {"raw": len(raw)}) if len(packed) <= WORTH * len(raw) else (raw, {})
+
+
+def _unpacked(blob: memoryview, raw: int) -> bytes:
+    """Inverse of `_packed`; never makes more than `raw` bytes. Raises ValueError for other streams."""
+    inflate = zlib.decompressobj()
+    try:
+        found = inflate.decompress(blob, raw + 1)
+    except zlib.error as error:
+        raise ValueError(f"deflate: {error}") from None
+    if len(found) != raw or not inflate.eof or inflate.unused_data:
+        raise ValueError("deflate: not the size that the header says")
+    return found
 
 
 def read(data: bytes) -> ModelFile:
@@ -150,15 +173,18 @@ def _checked_body(data: bytes) -> memoryview:
 def _blobs(entries: list[dict[str, Any]], data: memoryview) -> tuple[dict[str, bytes], dict[str, NDArray[Any]]]:
     graphs: dict[str, bytes] = {}
     arrays: dict[str, NDArray[Any]] = {}
-    position = 0
+    position = whole = 0
     for entry in entries:
         name, size = str(entry["name"]), int(entry["size"])
-        if size < 0 or position + size > len(data) or name in graphs or name in arrays:
+        raw = int(entry.get("raw", size))
+        whole += raw
+        if size < 0 or raw < 0 or position + size > len(data) or whole > MAX_BYTES or name in graphs or name in arrays:
             raise ValueError(f"blob {name!r}")
-        blob = data[position : position + size]
+        stored = data[position : position + size]
+        blob = _unpacked(stored, raw) if "raw" in entry else bytes(stored)
         position += size
         if "dtype" not in entry:
-            graphs[name] = bytes(blob)
+            graphs[name] = blob
         elif entry["dtype"] in DTYPES:
             dtype = np.dtype(entry["dtype"]).newbyteorder("<")
             arrays[name] = np.frombuffer(blob, dtype).reshape([int(side) for side in entry["shape"]])

@@ -78,9 +78,11 @@ def _started(layer: Layer, deviation: float) -> Layer:
 class Residual(nn.Module):
     """`x + conv3(act(conv3(x)))`, shape kept; starts as the identity."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, inner: int | None = None) -> None:
+        """`inner`: channels between the two convolutions; `width` unless given."""
         super().__init__()
-        self.first, self.second = conv3(width, width), conv3(width, width)
+        inner = inner or width
+        self.first, self.second = conv3(width, inner), conv3(inner, width)
         nn.init.zeros_(self.second.weight)
         assert self.second.bias is not None
         nn.init.zeros_(self.second.bias)

@@ -43,6 +43,7 @@ class PhotoConfig:
 
     latent: int = limited(384, most=3 * PATCH * PATCH)  # M, channels of y; the top qualities need that many
     analysis: tuple[int, int, int] = (48, 96, 192)  # at 1/4, 1/8, 1/16
+    inner: int = 2  # channels within its residual blocks, times their width
     synthesis: tuple[int, int, int] = (128, 64, 32)  # at 1/16, 1/8, 1/4
     hyper: int = 96  # z, at 1/64
     side: int = 128  # side information, at 1/16
@@ -78,8 +79,10 @@ class Analysis(nn.Module):
         self.stem = nn.Sequential(  # 1/4
             nn.Conv2d(3, quarter, 4, stride=4), nn.LeakyReLU(0.1), conv3(quarter, quarter), nn.LeakyReLU(0.1)
         )
-        self.eighth = nn.Sequential(down2(quarter, eighth), *(Residual(eighth) for _ in range(3)))
-        self.sixteenth = nn.Sequential(down2(eighth, wide), Residual(wide), Residual(wide))
+        self.eighth = nn.Sequential(
+            down2(quarter, eighth), *(Residual(eighth, config.inner * eighth) for _ in range(3))
+        )
+        self.sixteenth = nn.Sequential(down2(eighth, wide), *(Residual(wide, config.inner * wide) for _ in range(2)))
         self.last = zero(conv3(wide, config.latent))
         self.eighth_gain = RateTable(torch.zeros(config.anchors, eighth))
         self.wide_gain = RateTable(torch.zeros(config.anchors, wide))
