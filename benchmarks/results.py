@@ -1,6 +1,6 @@
 """Every figure of docs/results.md: codecs on Kodak, validation set and screens, a case study, published figures.
 
-    python benchmarks/results.py [--data ../shared/data] [--jobs 2] [--only measure|span|case|published|time|pages]
+    python benchmarks/results.py [--data ../shared/data] [--jobs 2] [--only STEP]
 
 Measured rows are kept in build/results, so that a run that was stopped goes on, and only what has changed is measured
 again. Rows, pictures and pages are written to docs, the figures of the README's Results to the README. Seconds (steps
@@ -27,6 +27,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import agreement
 import results_page
+import results_tuned
 import screens
 from intaglio import compare, demo, evaluate, images, metrics, record, results
 from intaglio.codecs import Codec, choose
@@ -74,6 +75,14 @@ def _span(options: argparse.Namespace, codecs: tuple[Codec, ...]) -> None:
     plan = evaluate.Plan(pictures, codecs[:1], options.build / "span", qualities, jobs=options.jobs, ssimulacra2=False)
     found = spanned(_evaluated(plan, "span"))
     images.atomic_write(options.docs / "results" / "span.json", (json.dumps(found) + "\n").encode())
+
+
+def _tuned(options: argparse.Namespace, codecs: tuple[Codec, ...]) -> None:
+    """The model tuned for MS-SSIM beside `photo` and some others on Kodak, by SSIMULACRA2, too."""
+    pictures = evaluate.find_pictures([options.data / "kodak"])
+    chosen = results_tuned.codecs(codecs)
+    plan = evaluate.Plan(pictures, chosen, options.build / "tuned", jobs=options.jobs, ssimulacra2=True)
+    results.write_rows(options.docs / "results" / "tuned.csv", _evaluated(plan, "tuned"))
 
 
 def _case_study(options: argparse.Namespace, codecs: tuple[Codec, ...]) -> None:
@@ -175,6 +184,7 @@ def _write_pages(options: argparse.Namespace) -> Data:
 STEPS: dict[str, Callable[[argparse.Namespace, tuple[Codec, ...]], None]] = {
     "measure": _measure,
     "span": _span,
+    "tuned": _tuned,
     "case": _case_study,
     "published": _published,
     "time": _whole_evaluation,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import agreement
+import results_tuned
 from intaglio import bdrate, rdcurves, results
 from intaglio.bdrate import Cell
 from intaglio.results import Mean, PublishedPoint, Row
@@ -50,6 +51,7 @@ class Data:
     case: list[Row]
     published: Mapping[str, Sequence[PublishedPoint]]
     about: Mapping[str, Any]
+    tuned: list[Row] = field(default_factory=list)
 
     @property
     def labels(self) -> dict[str, str]:
@@ -67,7 +69,8 @@ def load(folder: Path) -> Data:
     sets = {name: results.read_rows(folder / f"{name}.csv") for name in SETS if (folder / f"{name}.csv").exists()}
     settings = results.read_rows(folder / "settings.csv")
     case = results.read_rows(folder / "case.csv")
-    return Data(sets, settings, case, results.read_published(folder / "published.csv"), about)
+    tuned = results.read_rows(folder / "tuned.csv") if (folder / "tuned.csv").exists() else []
+    return Data(sets, settings, case, results.read_published(folder / "published.csv"), about, tuned)
 
 
 def metrics_of(rows: Iterable[Row]) -> list[str]:
@@ -232,6 +235,11 @@ What goes wrong on the worst pictures, and on screens: [limits](limits.md).
 """
 
 
+def _tuned_section(data: Data) -> str:
+    published = DRAWN[BPG], data.published.get(BPG, ())
+    return results_tuned.section(data.tuned, data.labels, published) if data.tuned else ""
+
+
 def _case_section(data: Data) -> str:
     parts = []
     for picture in dict.fromkeys(row.picture for row in data.case):
@@ -319,6 +327,7 @@ Made by `python benchmarks/results.py` on {about["date"]}; every row is in [resu
 
 {_goals_section(data)}
 {sections}
+{_tuned_section(data)}
 {_case_section(data)}
 {_agreement_section(data)}"""
 

@@ -14,7 +14,7 @@ import typer
 
 from intaglio import cli_bdrate, cli_measure, cli_workshop
 from intaglio.bar import Bar
-from intaglio.cli_shared import Given, Model, Quality, Threads, check_distinct, load, named, read
+from intaglio.cli_shared import Given, Model, Quality, Threads, Tune, check_distinct, load, named, read, tuned
 from intaglio.errors import ArgumentError, FormatError, IntaglioError, ModelError
 
 app = typer.Typer(
@@ -46,6 +46,7 @@ class Encode:
     threads: Threads = None
     given: Given = None
     effort: Annotated[int, typer.Option("--effort", "-e", help="0 (fastest) to 9 (best latents).")] = 1
+    tune: Tune = None
 
 
 def encode(asked: Encode) -> None:
@@ -57,10 +58,11 @@ def encode(asked: Encode) -> None:
     if asked.quality is not None:
         quality_to_rate(asked.quality)  # what is wrong is told before the picture is read
     effort = efforts.checked(asked.effort)
+    model = asked.model if asked.tune is None else tuned(asked.tune, asked.model, asked.given)
     images.check_target(asked.output)  # and so is what could not be written, or should not
     check_distinct(asked.output, asked.picture, asked.given)
     pixels, seen = load(asked.picture), None if asked.given is None else load(asked.given)
-    options = {"model": asked.model, "given": seen, "effort": effort, "threads": asked.threads}
+    options = {"model": model, "given": seen, "effort": effort, "threads": asked.threads}
     with Bar("encoding") as bar:
         data = codec.encode(pixels, asked.quality, **options, progress=bar)
     images.atomic_write(asked.output, data)

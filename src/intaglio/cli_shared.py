@@ -18,6 +18,9 @@ Model = Annotated[str | None, typer.Option("--model", "-m", help=_MODEL_HELP)]
 _QUALITY_HELP = "1 (smallest file) to 100 (best picture); default 50, or the model's own."
 Quality = Annotated[float | None, typer.Option("--quality", "-q", help=_QUALITY_HELP)]
 Threads = Annotated[int | None, typer.Option("--threads", help="Threads for the networks; default: all cores.")]
+_TUNE_HELP = "What the files shall be good for: psnr (photo, as usual) or ms-ssim (photo-ms-ssim)."
+Tune = Annotated[str | None, typer.Option("--tune", help=_TUNE_HELP)]
+TUNES = {"psnr": "photo", "ms-ssim": "photo-ms-ssim"}
 _GIVEN_HELP = "A picture that both ends have, for models that take one; of the same size."
 Given = Annotated[Path | None, typer.Option("--given", help=_GIVEN_HELP)]
 
@@ -45,6 +48,16 @@ def load(picture: Path) -> Pixels:
     for notice in loaded.notices:
         typer.echo(f"{picture}: {notice}", err=True)
     return loaded.pixels
+
+
+def tuned(tune: str, model: str | None, given: Path | None) -> str:
+    """The shipped model that --tune stands for. Raises ArgumentError if there is none, or another option names one."""
+    if tune not in TUNES:
+        raise ArgumentError(f"--tune is {tune!r}; it must be {' or '.join(TUNES)}")
+    for option, value in (("--model", model), ("--given", given)):
+        if value is not None:
+            raise ArgumentError(f"--tune and {option} both name the model; leave one of them out")
+    return TUNES[tune]
 
 
 def named(path: Path, error: IntaglioError) -> IntaglioError:
