@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+import torch.nn.functional as F
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
@@ -21,6 +22,8 @@ from intaglio.quality import lmbda_to_rate
 from intaglio.workshop import checkpoint, models
 from intaglio.workshop.models.base import Hyperprior, Model, Pair
 from intaglio.workshop.models.conditional import Conditional
+from intaglio.workshop.models.photo import Synthesis
+from intaglio.workshop.models.seen import CELL
 
 SMALL = 1024  # arrays with fewer elements keep 32 bits
 
@@ -55,7 +58,10 @@ class SynthesisGraph(nn.Module):
         self.part = model.synthesis
 
     def forward(self, y_hat: Tensor, rate: Tensor) -> Tensor:
-        return _pixels(self.part(y_hat, rate))
+        if not isinstance(self.part, Synthesis):
+            return _pixels(self.part(y_hat, rate))
+        # Bytes are quicker to put in their places than floats.
+        return F.pixel_shuffle(_bytes(self.part.cells(y_hat, rate)), CELL).permute(0, 2, 3, 1)
 
 
 class GivenAnalysisGraph(nn.Module):
@@ -86,7 +92,11 @@ def _planes(pixels: Tensor) -> Tensor:
 
 
 def _pixels(planes: Tensor) -> Tensor:
-    return torch.floor(planes.clamp(0.0, 1.0) * 255.0 + 0.5).to(torch.uint8).permute(0, 2, 3, 1)
+    return _bytes(planes).permute(0, 2, 3, 1)
+
+
+def _bytes(planes: Tensor) -> Tensor:
+    return torch.floor(planes.clamp(0.0, 1.0) * 255.0 + 0.5).to(torch.uint8)
 
 
 def graph_modules(model: Model) -> dict[str, tuple[nn.Module, dict[str, Tensor]]]:

@@ -131,9 +131,13 @@ class Synthesis(nn.Module):
         self.error = RateTable(usual_error(config.anchors, ENDS))
 
     def forward(self, y_hat: Tensor, rate: Tensor) -> Tensor:
+        return F.pixel_shuffle(self.cells(y_hat, rate), CELL)
+
+    def cells(self, y_hat: Tensor, rate: Tensor) -> Tensor:
+        """The picture before its cells of 4x4 pixels are put in their places, (B,48,4h,4w), about 0..1."""
         with torch.autocast(y_hat.device.type, enabled=False):
             y = y_hat * torch.exp(self.gain(rate))
-            linear = F.pixel_shuffle(F.pixel_shuffle(self.linear(y), CELL), CELL)
+            linear = F.pixel_shuffle(self.linear(y), CELL)
         at_sixteenth, at_eighth, at_quarter = self.seen(linear)
         h = self.sixteenth(self.first(y) + at_sixteenth) * torch.exp(self.wide_gain(rate))
         h = F.pixel_shuffle(self.to_eighth(F.leaky_relu(h, 0.1)), 2)
@@ -141,7 +145,7 @@ class Synthesis(nn.Module):
         h = F.pixel_shuffle(self.to_quarter(F.leaky_relu(h, 0.1)), 2)
         h = self.quarter(h + at_quarter) * torch.exp(self.quarter_gain(rate))
         h = self.last(F.leaky_relu(h, 0.1)).float() * torch.exp(self.error(rate))
-        return F.pixel_shuffle(h, CELL) + linear + 0.5
+        return h + linear + 0.5
 
 
 class HyperWidths(Protocol):
