@@ -34,16 +34,35 @@ def percent(rate: float) -> str:
 
 
 def goals(rows: Sequence[Row], labels: Mapping[str, str], published: Sequence[tuple[str, float, float]]) -> str:
-    """A table: BD-rate by PSNR, goal, what is missing. `published`: label, BD-rate and goal of curves not of rows."""
+    """A table: BD-rate by PSNR of the mean curves, goal, what is missing, and the mean of the pictures' own BD-rates.
+
+    `published`: label, BD-rate and goal of curves not of rows.
+    """
     found = bdrate.matrix(rows, options=_QUICK)
-    lines = [(labels[name], found.cell(name, OURS).rate, goal) for name, goal in GOALS.items() if name in found.codecs]
+    known = [name for name in GOALS if name in found.codecs]
+    single = pictures_rates(rows, known)
+    own = {name: float(np.mean([rates[name] for rates in single.values()])) for name in known}
+    lines = [(labels[name], found.cell(name, OURS).rate, GOALS[name], own[name]) for name in known]
     return table(
-        ["Intaglio against", "BD-rate", "goal", "missing"],
+        ["Intaglio against", "BD-rate", "goal", "missing", "mean of the pictures' own"],
         [
-            [label, percent(rate), f"{goal:+.0f} %", "nothing" if rate <= goal else f"{rate - goal:.1f} points"]
-            for label, rate, goal in [*lines, *published]
+            [label, percent(rate), f"{goal:+.0f} %", _missing(rate, goal), percent(own)]
+            for label, rate, goal, own in [*lines, *((*each, math.nan) for each in published)]
         ],
     )
+
+
+def _missing(rate: float, goal: float) -> str:
+    return "nothing" if rate <= goal else f"{rate - goal:.1f} points"
+
+
+def pictures_rates(rows: Sequence[Row], codecs: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Our BD-rate by PSNR against each of the codecs, in percent, by picture; NaN where it cannot be told."""
+    lines = {}
+    for picture in dict.fromkeys(row.picture for row in rows):
+        found = bdrate.matrix([row for row in rows if row.picture == picture], options=_QUICK)
+        lines[picture] = {name: found.cell(name, OURS).rate if name in found.codecs else math.nan for name in codecs}
+    return lines
 
 
 def crossings(rows: Sequence[Row], labels: Mapping[str, str]) -> str:
@@ -100,13 +119,9 @@ def span(found: Mapping[str, Any]) -> str:
 
 def by_picture(rows: Sequence[Row], labels: Mapping[str, str]) -> str:
     """A table: the BD-rates of every picture by itself, the worst against AVIF first."""
-    lines = []
-    for picture in dict.fromkeys(row.picture for row in rows):
-        found = bdrate.matrix([row for row in rows if row.picture == picture], options=_QUICK)
-        known = [name for name in BESIDE if name in found.codecs]
-        lines.append((picture, {name: found.cell(name, OURS).rate for name in known}))
-    against = {picture: rates.get(BESIDE[1], math.nan) for picture, rates in lines}
+    lines = [*pictures_rates(rows, BESIDE).items()]
+    against = {picture: rates[BESIDE[1]] for picture, rates in lines}
     lines.sort(key=lambda line: (not math.isnan(against[line[0]]), -against[line[0]]))
     shown = [name for name in BESIDE if name in labels]
     heading = ["picture", *(f"against {labels[name]}" for name in shown)]
-    return table(heading, [[name, *(percent(rates.get(each, math.nan)) for each in shown)] for name, rates in lines])
+    return table(heading, [[name, *(percent(rates[each]) for each in shown)] for name, rates in lines])

@@ -227,6 +227,10 @@ def _goals_section(data: Data) -> str:
 
 {goals(rows, data.labels, published)}
 
+A BD-rate is of the mean curves. Those depend on how a codec spreads bits over the pictures, too (JPEG 2000, asked for a
+ratio, gives each the same rate, which favours the mean), and pictures that need many bits count for more. The mean of
+the BD-rates that each picture has by itself does not depend on that.
+
 {reach}Between {CROSSING_RANGE[0]} and {CROSSING_RANGE[1]} bpp the mean curve lies, against the others':
 
 {crossings(rows, data.labels)}
