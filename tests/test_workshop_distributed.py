@@ -105,6 +105,16 @@ def test_torchrun_runs_the_command_line_and_resumes(pictures: Path, tmp_path: Pa
     assert checkpoint.load(out)[1]["seconds"] >= 60 * 0.07
 
 
+@pytest.mark.slow
+def test_two_processes_stop_at_the_same_step_when_their_time_is_over(pictures: Path, tmp_path: Path) -> None:
+    config = write_config(pictures, tmp_path / "run", minutes=9.0)
+    command = [sys.executable, *TORCHRUN, "-m", "intaglio", "train", str(config), "--stop-after", "0.02"]
+    printed = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout
+    state, record = checkpoint.load(tmp_path / "run" / "run")
+    assert {"random", "random.1"} <= state.keys()
+    assert printed.count(f"stopped after 0.02 minutes at step {record['step']},") == 1
+
+
 @pytest.mark.parametrize("parts", [2, 3])
 def test_the_parts_of_a_batch_are_the_batch_of_one_process(pictures: Path, parts: int) -> None:
     config = DataConfig(str(pictures))

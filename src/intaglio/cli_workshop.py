@@ -23,13 +23,14 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the run's folder.")] = False,
     start: Annotated[Path | None, typer.Option("--from", help="Begin with a .itgm file's or a run's weights.")] = None,
     shard_mib: Annotated[int | None, typer.Option(help="Split checkpoints into files of about this size.")] = None,
+    stop_after: Annotated[float | None, typer.Option(help="Save and stop after so many minutes of this call.")] = None,
 ) -> None:
     """Train a model (needs the extra intaglio[train])."""
     workshop = _workshop("train")
     from intaglio.workshop.config import read_config
 
     shard = None if shard_mib is None else shard_mib << 20
-    workshop.train(read_config(config), resume=resume, start=start, shard_bytes=shard)
+    workshop.train(read_config(config), resume=resume, start=start, shard_bytes=shard, stop_after=stop_after)
 
 
 def sweep(config: Annotated[Path, typer.Argument(help="As for train, with a table sweep.")]) -> None:

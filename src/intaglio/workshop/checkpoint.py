@@ -29,15 +29,16 @@ def save(folder: Path, state: State, record: dict[str, Any], shard_bytes: int | 
     """Writes `state` and the JSON-able `record`, `VERSION` added, to `folder`, in files of at most `shard_bytes` bytes
     each.
 
-    A tensor that is larger than that has a file of its own. The index, which names the shards, is replaced last, so a
-    reader finds the old checkpoint or the new one. Raises ArgumentError if the folder cannot be written.
+    A tensor that is larger than that has a file of its own. The index, which names the shards, is replaced last, and no
+    shard that it names is touched before, so a reader finds the old checkpoint or the new one. Raises ArgumentError if
+    the folder cannot be written.
     """
-    step = int(record["step"])
     names: list[str] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        stem = _free_stem(folder, int(record["step"]))
         for number, shard in enumerate(_shards(state, shard_bytes)):
-            name = f"checkpoint-{step:08d}-{number:02d}.safetensors"
+            name = f"{stem}-{number:02d}.safetensors"
             save_file(shard, folder / name)
             names.append(name)
         partial = folder / (_INDEX + ".partial")
@@ -48,6 +49,12 @@ def save(folder: Path, state: State, record: dict[str, Any], shard_bytes: int | 
                 old.unlink()
     except (OSError, SafetensorError) as error:
         raise ArgumentError(f"checkpoint {folder} cannot be written: {error}") from None
+
+
+def _free_stem(folder: Path, step: int) -> str:
+    """How the names of the shards of a step begin: otherwise than those that the index names."""
+    stem, index = f"checkpoint-{step:08d}", folder / _INDEX
+    return stem + "-again" if index.exists() and f'"{stem}-00.' in index.read_text(errors="replace") else stem
 
 
 def exists(folder: Path) -> bool:

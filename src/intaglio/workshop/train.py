@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -65,15 +66,25 @@ def _log(trainer: Trainer, meter: _Meter, file: Path) -> None:
     )
 
 
-def train(config: RunConfig, resume: bool = False, start: Path | None = None, shard_bytes: int | None = None) -> None:
+def train(
+    config: RunConfig,
+    resume: bool = False,
+    start: Path | None = None,
+    shard_bytes: int | None = None,
+    stop_after: float | None = None,
+) -> None:
     """Runs `config` to its end; from the checkpoint in its folder on if `resume`, from the weights of a model file or
     of another run's folder if `start`.
 
     Writes to the run's folder: the checkpoint, `log.jsonl`, `validation.csv` and `validation.png`. Does nothing if a
-    resumed run has already ended. `shard_bytes`: see `checkpoint.save`. Raises ArgumentError if the configuration, its
-    folders or the checkpoint cannot be used, or a new run would overwrite another; ModelError for a checkpoint that is
-    damaged or of another version, or a model that does not fit; ImageError for a picture that cannot be read.
+    resumed run has already ended. `shard_bytes`: see `checkpoint.save`. `stop_after`: minutes by the wall clock, from
+    this call on; the first step that ends later is the last, whose checkpoint a run that has not ended goes on from.
+
+    Raises ArgumentError if the configuration, its folders or the checkpoint cannot be used, `stop_after` is no time, or
+    a new run would overwrite another; ModelError for a checkpoint that is damaged or of another version, or a model
+    that does not fit; ImageError for a picture that cannot be read.
     """
+    until = _deadline(stop_after)
     if resume and start:
         raise ArgumentError("a run is either resumed or started from a model file, not both")
     trainer = Trainer(config)
@@ -92,7 +103,16 @@ def train(config: RunConfig, resume: bool = False, start: Path | None = None, sh
         trainer.start_from(start)
     elif not resume:
         trainer.start_from_pictures(batches)
-    _run(trainer, batches, validator, shard_bytes)
+    if not _run(trainer, batches, validator, shard_bytes, until):
+        done = f"at step {trainer.step}, {trainer.progress:.0%} of the run in {out}"
+        _say(trainer, f"stopped after {stop_after:g} minutes {done}; to go on, resume it (--resume)")
+
+
+def _deadline(stop_after: float | None) -> float:
+    """When to stop, by the monotonic clock: `stop_after` minutes from now, or never."""
+    if stop_after is not None and not 0.0 < stop_after < math.inf:
+        raise ArgumentError(f"cannot stop after {stop_after:g} minutes; give a number above zero")
+    return math.inf if stop_after is None else time.monotonic() + 60.0 * stop_after
 
 
 def _say(trainer: Trainer, text: str) -> None:
@@ -123,8 +143,12 @@ def _folder(config: RunConfig, resume: bool, first: bool) -> Path:
     return out
 
 
-def _run(trainer: Trainer, batches: Batches, validator: Validator | None, shard_bytes: int | None) -> None:
-    """Trains to the end of the run. All processes go by the first one's clock."""
+def _run(
+    trainer: Trainer, batches: Batches, validator: Validator | None, shard_bytes: int | None, until: float
+) -> bool:
+    """Trains to the end of the run, or to the first step that ends after `until`; returns whether the run has ended.
+    All processes go by the first one's clock.
+    """
     options, fabric = trainer.options, trainer.fabric
     meter, saved, validated = _Meter(), time.monotonic(), trainer.seconds
     last = time.monotonic()
@@ -133,18 +157,21 @@ def _run(trainer: Trainer, batches: Batches, validator: Validator | None, shard_
         meter.add(trainer.update(batch))
         now = time.monotonic()
         trainer.seconds, last = trainer.seconds + min(now - last, LONGEST_STEP), now
-        due = now - saved > 60.0 * options.save_minutes
+        due, stop = now - saved > 60.0 * options.save_minutes, now >= until
         if fabric.world_size > 1:
-            trainer.seconds, due = fabric.broadcast((trainer.seconds, due))
+            trainer.seconds, due, stop = fabric.broadcast((trainer.seconds, due, stop))
         if trainer.step % options.log_steps == 0:
             _log(trainer, meter, Path(options.out) / LOG)
             meter = _Meter()
         done = trainer.progress >= 1.0
-        if done or due:
+        if done or due or stop:
             trainer.save(shard_bytes)
             saved = now
+        if stop and not done:
+            return False
         if validator and (done or trainer.seconds - validated > 60.0 * options.val_minutes):
             validator.run(trainer.averaged(), trainer.step)
             validated, last = trainer.seconds, time.monotonic()
         if done:
-            return
+            break
+    return True

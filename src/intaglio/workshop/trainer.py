@@ -196,6 +196,9 @@ class Trainer:
     def _load(self, folder: Path, prefix: str) -> tuple[checkpoint.State, dict[str, Any]]:
         """A checkpoint, whose weights of that name the model takes."""
         state, record = checkpoint.load(folder)
+        if not checkpoint.under(prefix, state):
+            wanted = f"begin a new run with them, --from {folder}"
+            raise ArgumentError(f"checkpoint {folder} holds averaged weights alone and cannot be resumed: {wanted}")
         try:
             self.model.load_state_dict(checkpoint.under(prefix, state))
             missing = [name for name in self.average if f"average.{name}" not in state]
