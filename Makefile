@@ -86,4 +86,4 @@ bench: $(TEST_ENV)/.installed  ## docs/results.md from DATA=DIR (kodak, val, anc
 
 clean:  ## remove environments, builds and caches
 	@rm -rf $(DEMO_ENV) $(TEST_ENV) build dist demo-out .pytest_cache .ruff_cache .hypothesis
-	@find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find src tests benchmarks recipes -name __pycache__ -type d -prune -exec rm -rf {} +
