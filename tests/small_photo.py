@@ -12,7 +12,6 @@ from intaglio.workshop.models.photo import Photo
 WIDTHS: dict[str, Any] = {
     "latent": 16,
     "analysis": (8, 8, 16),
-    "inner": 1,
     "synthesis": (16, 8, 4),
     "hyper": 8,
     "side": 8,

@@ -13,7 +13,6 @@ from intaglio.workshop.config import DataConfig, RunConfig, TrainConfig
 SMALL_PHOTO = {
     "latent": 16,
     "analysis": (8, 8, 16),
-    "inner": 1,
     "synthesis": (16, 8, 4),
     "hyper": 8,
     "side": 8,

@@ -45,9 +45,7 @@ def test_the_count_is_what_the_widths_say(counts: dict[str, float]) -> None:
 
 
 def test_counting_leaves_the_model_as_it_was() -> None:
-    model = Photo(
-        PhotoConfig(latent=16, analysis=(8, 8, 16), inner=1, synthesis=(16, 8, 4), hyper=8, side=8, context=8)
-    )
+    model = Photo(PhotoConfig(latent=16, analysis=(8, 8, 16), synthesis=(16, 8, 4), hyper=8, side=8, context=8))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     assert macs_per_pixel(model) == macs_per_pixel(model)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

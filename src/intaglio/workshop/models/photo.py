@@ -43,7 +43,7 @@ class PhotoConfig:
 
     latent: int = limited(384, most=3 * PATCH * PATCH)  # M, channels of y; the top qualities need that many
     analysis: tuple[int, int, int] = (48, 96, 192)  # at 1/4, 1/8, 1/16
-    inner: int = 2  # channels within its residual blocks, times their width
+    inner: int = 1  # channels within its residual blocks, times their width
     synthesis: tuple[int, int, int] = (128, 64, 32)  # at 1/16, 1/8, 1/4
     hyper: int = 96  # z, at 1/64
     side: int = 128  # side information, at 1/16
