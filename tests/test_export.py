@@ -52,6 +52,17 @@ def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
+def test_a_model_of_another_name_and_measure_says_so_and_comes_back(trained: Path, tmp_path: Path) -> None:
+    state, record = checkpoint.load(trained)
+    record["config"]["train"]["distortion"] = "ms-ssim"
+    checkpoint.save(tmp_path / "run", state, record)
+    found = export(tmp_path / "run", tmp_path / "tuned.itgm", "tuned")
+    assert found.name == modelfile.read((tmp_path / "tuned.itgm").read_bytes()).name == "tuned"
+    assert found.config["network"] == "photo"
+    assert "feedback" not in found.graphs  # it would trade MS-SSIM for squared error
+    assert isinstance(restore.model(found), Photo)
+
+
 @pytest.fixture(scope="module")
 def file(exported: Path) -> ModelFile:
     return modelfile.read(exported.read_bytes())

@@ -68,9 +68,10 @@ def refine(
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="Folder of a training run.")],
     output: Annotated[Path, typer.Argument(help="The .itgm file to write.")],
+    name: Annotated[str | None, typer.Option(help="What the model is called; default: as its network.")] = None,
 ) -> None:
     """Make a model file of a training run (needs the extra intaglio[train])."""
-    file = _workshop("export").export(checkpoint, output)
+    file = _workshop("export").export(checkpoint, output, name)
     typer.echo(f"{output}: model {file.name!r}, id {file.model_id.hex()}")
 
 

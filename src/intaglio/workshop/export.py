@@ -191,24 +191,27 @@ def _complete(model: onnx.ModelProto, module: nn.Module) -> None:
             model.graph.initializer.append(numpy_helper.from_array(values, name))
 
 
-def model_file(model: Model, name: str, record: dict[str, Any], rate: int | None = None) -> ModelFile:
+def model_file(model: Model, name: str, record: dict[str, Any], more: dict[str, Any] | None = None) -> ModelFile:
     """The model as a model file; rounds its weights to what the file stores.
 
-    rate: the only rate step of a model that was trained for one lambda. Raises ArgumentError naming the channel for
-    which exactness cannot be proved.
+    more: what its configuration has beside the network's: `rate`, the only rate step of a model that was trained for
+    one lambda; `network`, if that has another name. Raises ArgumentError naming the channel for which exactness cannot
+    be proved.
     """
     model = model.float().eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     arrays = model.arrays()
     round_weights(model)
     graphs = {part: to_onnx(module, inputs) for part, (module, inputs) in graph_modules(model).items()}
-    config = model.file_config() | ({} if rate is None else {"rate": rate})
-    return ModelFile(name, graphs, arrays, config, record)
+    if record.get("train", {}).get("distortion", "mse") != "mse":
+        graphs.pop("feedback", None)  # it lowers the squared error, at the cost of what was trained for
+    return ModelFile(name, graphs, arrays, model.file_config() | (more or {}), record)
 
 
-def export(source: str | Path, target: str | Path) -> ModelFile:
+def export(source: str | Path, target: str | Path, name: str | None = None) -> ModelFile:
     """Writes the averaged weights of the checkpoint folder `source` as the model file `target`.
 
-    Raises ArgumentError if there is no checkpoint, ModelError if it is damaged or of another version.
+    name: what the model is called; that of its network unless given. Raises ArgumentError if there is no checkpoint,
+    ModelError if it is damaged or of another version.
     """
     state, record = checkpoint.load(Path(source))
     config = record["config"]
@@ -224,7 +227,9 @@ def export(source: str | Path, target: str | Path) -> ModelFile:
         "torch": torch.__version__,
     }
     training["train"].pop("out", None)
-    lmbda = config["train"].get("lmbda", 0.0)
-    file = model_file(model, config["model"], training, lmbda_to_rate(lmbda, model.lmbdas) if lmbda else None)
+    lmbda, network = config["train"].get("lmbda", 0.0), config["model"]
+    more = {"rate": lmbda_to_rate(lmbda, model.lmbdas)} if lmbda else {}
+    more |= {"network": network} if name not in (None, network) else {}
+    file = model_file(model, name or network, training, more)
     atomic_write(target, modelfile.write(file))
     return file

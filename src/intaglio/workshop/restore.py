@@ -40,11 +40,11 @@ def read(path: str | Path) -> ModelFile:
 
 def model(file: ModelFile) -> Model:
     """The file's model with its weights, in evaluation mode, its integer networks, scale of lambda and dead zones those
-    of the file. Raises
-    ArgumentError for a model that the workshop does not know, ModelError naming a fault.
+    of the file. Raises ArgumentError for a network that the workshop does not know, ModelError naming a fault.
     """
-    known = {field.name for field in fields(models.MODELS[file.name][1])} if file.name in models.MODELS else set()
-    made = models.build(file.name, **{key: value for key, value in file.config.items() if key in known})
+    network = str(file.config.get("network", file.name))
+    known = {field.name for field in fields(models.MODELS[network][1])} if network in models.MODELS else set()
+    made = models.build(network, **{key: value for key, value in file.config.items() if key in known})
     made.load_state_dict(weights(file, made, hold=True))
     made.lmbdas, made.error_cost = file.lmbdas, file.config.get("error_cost", 0.0)  # type: ignore[misc]
     return made.eval()
