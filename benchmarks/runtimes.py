@@ -92,6 +92,9 @@ class Parts:
         """As `Model.hyper_synthesis`."""
         return self._run(HYPER, {"z_hat": z_hat, "rate": np.array([rate])})[0]
 
+    def gains(self, side: Floats, rate: int) -> None:
+        """None: the models that are compared here have none."""
+
     def given_side(self, side: Floats, given: None, rate: int) -> Floats:
         """Never asked: the models that are compared here are given nothing."""
         raise NotImplementedError
@@ -148,6 +151,9 @@ class TorchParts:
     def hyper_synthesis(self, z_hat: Floats, rate: int) -> Floats:
         """As `Model.hyper_synthesis`, but in natural units."""
         return self._call(self.model.hyper_synthesis, z_hat, rate=rate)[0]
+
+    def gains(self, side: Floats, rate: int) -> None:
+        """None: the models that are compared here have none."""
 
     def given_side(self, side: Floats, given: None, rate: int) -> Floats:
         """Never asked: the models that are compared here are given nothing."""

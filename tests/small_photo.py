@@ -20,10 +20,18 @@ WIDTHS: dict[str, Any] = {
 }
 
 
-def randomised(seed: int) -> Photo:
+def gained(seed: int) -> Photo:
+    """The model of that seed with gains, which are random, too, and differ from place to place."""
+    model = randomised(seed, gains=True)
+    with torch.no_grad():
+        model.hyper_synthesis.to_full.weight.normal_(0.0, 0.05)
+    return model
+
+
+def randomised(seed: int, **more: Any) -> Photo:
     """The model of that seed; the weights that begin at zero and the tables over the rate are random, too."""
     torch.manual_seed(seed)
-    model = models.build("photo", **WIDTHS)
+    model = models.build("photo", **WIDTHS, **more)
     assert isinstance(model, Photo)
     with torch.no_grad():
         for name, parameter in model.named_parameters():

@@ -34,6 +34,7 @@ LAYERS = {
     "intaglio.scales": 2,
     "intaglio.traversal": 3,
     "intaglio.coders": 3,
+    "intaglio.gains": 3,
     "intaglio.onnxgraph": 4,
     "intaglio.onnxwriter": 4,
     "intaglio.integer": 4,

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from intaglio import modelfile, runtimes, ycbcr
+from intaglio import gains, modelfile, runtimes, ycbcr
 from intaglio.errors import ArgumentError, IntaglioError, ModelError
 from intaglio.given import KINDS
 from intaglio.integer import CELL, GIVEN, HYPER, LEVELS, LOC_STEPS, Network, Reference, from_arrays, step_names, to_onnx
@@ -84,6 +84,8 @@ class Model:
             self.given = _given_kind(file)
             self.runtime = runtimes.EXACT if self.given else asked  # 8 bits would blur what follows a given picture
             self.zones = _zones(file.config, self.has_hyper)
+            shift = file.arrays.get(gains.ARRAY) if self.has_hyper else None
+            self._gains = None if shift is None else gains.Gains(self.layout, shift)
             self.has_feedback = "feedback" in file.graphs
             self.blind = bool(file.config.get("blind", False))
             if self.has_hyper:
@@ -149,6 +151,10 @@ class Model:
         """z_hat to side information, whole numbers in float32 (1, S, h, w)."""
         output = Output(np.float32, (1, None, HYPER_SCALE * z_hat.shape[2], HYPER_SCALE * z_hat.shape[3]), LEVELS)
         return self.run("hyper_synthesis", {"z_hat": z_hat, "rate": _rate(rate)}, output)[0]
+
+    def gains(self, side: Floats, rate: int) -> tuple[Floats, Floats] | None:
+        """What y and y_hat are multiplied by, float32 (1, M, h, w); None for a model without gains."""
+        return None if self._gains is None else self._gains.of(side, rate)
 
     def given_side(self, side: Floats, given: Pixels, rate: int) -> Floats:
         """Side information followed by that of the given planes, uint8 (16h,16w,G), whole numbers in (1, S', h, w)."""
@@ -225,7 +231,7 @@ class ReferenceModel:
     def __init__(self, model: Model) -> None:
         """Raises ModelError if the model's integer networks do not fit."""
         self.layout, self.has_hyper, self.tables = model.layout, model.has_hyper, model.tables
-        self.z_rows, self.context_steps = model.z_rows, model.context_steps
+        self.z_rows, self.context_steps, self.gains = model.z_rows, model.context_steps, model.gains
         self._blind = model.blind
         if model.has_hyper:
             self._hyper = Reference(model.network(HYPER))

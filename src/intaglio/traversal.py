@@ -128,6 +128,12 @@ class Net(Protocol[Array]):
         """z_hat to side information on the grid of y."""
         ...
 
+    def gains(self, side: Array, rate: Any, /) -> tuple[Array, Array] | None:
+        """What y is multiplied by before it is coded, and y_hat after, both (B, M, H, W), from the side information of
+        z; None for a net without gains. See `intaglio.gains`.
+        """
+        ...
+
     def given_side(self, side: Array, given: Any, rate: Any, /) -> Array:
         """Side information followed by what is known from the given picture; asked only where there is one."""
         ...
@@ -158,13 +164,15 @@ def latents(net: Net[Array], x: Any, rate: Any, coder: Coder[Array], given: Any 
     is `net.synthesis(y_hat, rate)`, or `net.synthesis(y_hat, rate, given)`; encoding never needs it.
     """
     y = None if x is None else net.analysis(x, rate)
-    side = None
+    side = gains = None
     if net.has_hyper:
         z = None if y is None else net.hyper_analysis(y, rate)
         z_hat = coder.factorized(z, net.z_rows(rate))
         side = net.hyper_synthesis(z_hat, rate)
+        if (gains := net.gains(side, rate)) is not None and y is not None:
+            y = y * gains[0]  # type: ignore[operator]
         side = side if given is None else net.given_side(side, given, rate)
     y_hat = coder.empty_y(y)
     for number, step in enumerate(net.context_steps):
         y_hat = coder.gaussian(y, y_hat, step(side, y_hat, rate), number)
-    return y_hat
+    return y_hat if gains is None else y_hat * gains[1]  # type: ignore[operator]

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from intaglio.gains import BANDS, NONE, OCTAVE
 from intaglio.integer import CELL, GIVEN, HYPER, LOC_STEPS, PLANE_LIMIT, Network, Planes, head_names, step_names
 from intaglio.quality import MAX_RATE, RATES
 from intaglio.scales import LOG_STEP, SCALES
@@ -44,6 +45,7 @@ class Widths:
     means: bool = True  # whether the context steps predict means; otherwise they are 0
     planes: int = 0  # of the given picture, 1 or 3
     given: int = 0  # side information from it
+    gains: bool = False  # whether the last side information is gains of y: see `intaglio.gains`
 
 
 class HyperSynthesis(nn.Module):
@@ -59,6 +61,13 @@ class HyperSynthesis(nn.Module):
         self.scales = Exponents(z=None, first=(3.0, 7.5, 14.0), to_half=(5.0, 10.0, 15.9), side=SIDE)
         for placed in self.placed().values():
             placed.limit()
+
+    @torch.no_grad()
+    def without_gains(self) -> None:
+        """Sets the gains that the last side information tells to 1, everywhere and at every rate."""
+        channels = slice(len(self.to_full.weight) - 4 * BANDS, None)
+        _clear(self.to_full, channels)
+        self.to_full.bias.anchors[:, channels] = NONE / OCTAVE
 
     @torch.no_grad()
     def interpolate(self, channels: int, mark: Tensor) -> None:

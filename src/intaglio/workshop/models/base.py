@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from intaglio import gains
 from intaglio.errors import ArgumentError
 from intaglio.integer import GIVEN, HYPER, LOC_STEPS, step_names, to_arrays
 from intaglio.modelfile import MAX_LOC
@@ -19,6 +21,7 @@ from intaglio.quality import LMBDAS, RATES
 from intaglio.rans import Tables
 from intaglio.scales import scale_grid
 from intaglio.traversal import Coder, Layout, Net, latents
+from intaglio.workshop.bounds import bounded
 from intaglio.workshop.coders import Likelihood
 from intaglio.workshop.entropy_base import Factorized
 from intaglio.workshop.hyper import ContextStep, GivenSide, HyperSynthesis, Widths
@@ -179,6 +182,7 @@ class Hyperprior(Model):
     """
 
     has_hyper = True
+    bands: Tensor | None
 
     def __init__(self, config: Any, widths: Widths, transforms: Transforms, z_prior: Factorized | None = None) -> None:
         """`z_prior`: of the channels of z; None if `z_rows` is a table over the rates instead."""
@@ -189,6 +193,8 @@ class Hyperprior(Model):
         self.hyper_synthesis = HyperSynthesis(widths)
         self.context = nn.ModuleList(ContextStep(widths, number) for number in range(widths.layout.steps))
         self.given_net = GivenSide(widths) if widths.given else None
+        bands = torch.from_numpy(gains.bands(widths.layout)) if widths.gains else None
+        self.register_buffer("bands", bands, persistent=False)
 
     @property
     def context_steps(self) -> Sequence[ContextStep]:
@@ -197,6 +203,14 @@ class Hyperprior(Model):
     def hyper_analysis(self, y: Tensor, rate: Tensor) -> Tensor:
         """y to z; the rate is already in y's gain."""
         return self.hyper_analysis_net(y)
+
+    def gains(self, side: Tensor, rate: Tensor) -> tuple[Tensor, Tensor] | None:
+        """What y and y_hat are multiplied by, (B,M,h,w), if the model has gains: see `intaglio.gains`."""
+        if self.bands is None:
+            return None
+        power = bounded(side[:, -gains.BANDS :].float(), 0.0, gains.MOST / gains.OCTAVE) - gains.NONE / gains.OCTAVE
+        power = power.index_select(1, self.bands)
+        return torch.exp2(power), torch.exp2(-power)
 
     def given_side(self, side: Tensor, given: Tensor, rate: Tensor) -> Tensor:
         """Side information (B,S,h,w) and, after it, that of the given planes (B,G,16h,16w)."""
@@ -231,6 +245,9 @@ class Hyperprior(Model):
             arrays = _table_arrays(tables, own)
             found = np.tile(np.arange(len(tables), len(tables) + len(own), dtype=np.uint8), (RATES, 1))
         arrays["z_rows"] = found
+        if self.bands is not None:
+            shift = math.log2(gains.OCTAVE) - self.hyper_synthesis.scales.all()[-1]
+            arrays[gains.ARRAY] = shift.to(torch.int8).cpu().numpy()
         for part in self.networks().values():
             arrays |= to_arrays(part.frozen())
         return arrays

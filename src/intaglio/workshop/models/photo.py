@@ -49,6 +49,7 @@ class PhotoConfig:
     side: int = 128  # side information, at 1/16
     context: int = 112
     anchors: int = 12  # of every table over the quality scale
+    gains: bool = False  # whether z tells how finely y is coded at each place: see `intaglio.gains`
 
 
 def unit_gain(anchors: int, samples: int = 3, lmbdas: tuple[float, float] = LMBDAS) -> Tensor:
@@ -189,8 +190,12 @@ class Photo(Hyperprior):
 
     def __init__(self, config: PhotoConfig) -> None:
         layout = Layout(config.latent)
-        widths = Widths(layout, config.hyper, config.side, config.context, config.anchors, falling=True)
+        widths = Widths(
+            layout, config.hyper, config.side, config.context, config.anchors, falling=True, gains=config.gains
+        )
         super().__init__(config, widths, Transforms(Analysis(config), Synthesis(config), HyperAnalysis(config)))
+        if config.gains:
+            self.hyper_synthesis.without_gains()
         start = math.log(2.0 / SCALE_MIN) / LOG_STEP
         self.z_index = RateTable(torch.full((config.anchors, config.hyper), start), Z_UNIT)
 
