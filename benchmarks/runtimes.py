@@ -86,14 +86,11 @@ class Parts:
     def __init__(self, model: Model, run: Run) -> None:
         self.analysis, self.hyper_analysis, self.z_rows = model.analysis, model.hyper_analysis, model.z_rows
         self.synthesis, self._run = model.synthesis, run
-        self.layout, self.has_hyper = model.layout, model.has_hyper
+        self.layout, self.has_hyper, self.gains = model.layout, model.has_hyper, model.gains
 
     def hyper_synthesis(self, z_hat: Floats, rate: int) -> Floats:
         """As `Model.hyper_synthesis`."""
         return self._run(HYPER, {"z_hat": z_hat, "rate": np.array([rate])})[0]
-
-    def gains(self, side: Floats, rate: int) -> None:
-        """None: the models that are compared here have none."""
 
     def given_side(self, side: Floats, given: None, rate: int) -> Floats:
         """Never asked: the models that are compared here are given nothing."""
@@ -152,8 +149,12 @@ class TorchParts:
         """As `Model.hyper_synthesis`, but in natural units."""
         return self._call(self.model.hyper_synthesis, z_hat, rate=rate)[0]
 
-    def gains(self, side: Floats, rate: int) -> None:
-        """None: the models that are compared here have none."""
+    def gains(self, side: Floats, rate: int) -> tuple[Floats, Floats] | None:
+        """As `Model.gains`."""
+        if self.model.bands is None:
+            return None
+        up, down = self._call(self.model.gains, side, rate=rate)
+        return up, down
 
     def given_side(self, side: Floats, given: None, rate: int) -> Floats:
         """Never asked: the models that are compared here are given nothing."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,10 +21,13 @@ from intaglio.traversal import Layout, latents
 from test_format_document import block
 
 torch = pytest.importorskip("torch")
+from intaglio.workshop import checkpoint, models  # noqa: E402
 from intaglio.workshop.coders import Round  # noqa: E402
+from intaglio.workshop.config import RunConfig, TrainConfig  # noqa: E402
 from intaglio.workshop.export import model_file  # noqa: E402
 from intaglio.workshop.models.photo import Photo  # noqa: E402
-from small_photo import WIDTHS, gained  # noqa: E402
+from intaglio.workshop.trainer import Trainer  # noqa: E402
+from small_photo import WIDTHS, gained, randomised  # noqa: E402
 
 QUAD = Layout(WIDTHS["latent"])
 
@@ -127,15 +132,53 @@ def test_shifts_that_cannot_be_meant_are_refused(file: ModelFile, shift: np.ndar
         Model(replace(file, arrays={**file.arrays, gains.ARRAY: shift}))
 
 
-def test_gains_start_as_none(photo: np.ndarray) -> None:
-    """What a new model begins with leaves y alone, at every rate."""
-    from intaglio.workshop import models
+@pytest.mark.parametrize("channels", [0, BANDS - 1])
+def test_gains_need_side_information_to_be_told_by(file: ModelFile, channels: int) -> None:
+    name = "hyper_synthesis.to_full.weight"
+    with pytest.raises(ModelError, match=r"gains\.shift is for models with side information"):
+        Model(replace(file, arrays={**file.arrays, name: file.arrays[name][: 4 * channels]}))
+    with pytest.raises(ArgumentError, match="side is 3; gains need 4"):
+        models.build("photo", **{**WIDTHS, "side": 3}, gains=True)
 
-    made = models.build("photo", **WIDTHS, gains=True)
+
+def test_verification_sees_a_wrong_gain(file: ModelFile, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = Model(file, threads=1)
+    data = codec.encode(pixels, 50, model=wrong)
+    one_off = table()
+    one_off[1] = np.nextafter(one_off[1], np.float32(9.0))
+    monkeypatch.setattr(wrong._gains, "_table", one_off)
+    (said,) = verify.verify(data, wrong).differences
+    assert "latents of" in said
+
+
+def test_weights_without_gains_begin_with_none_and_weights_with_gains_need_them(tmp_path: Path) -> None:
+    run = {"out": str(tmp_path / "run"), "minutes": 1.0, "precision": "32-true"}
+    kept = {True: gained(3), False: randomised(3)}
+    for has, made in kept.items():
+        fields = {**WIDTHS, "gains": has}
+        record = {"step": 3, "seconds": 1.0, "config": {"model": "photo", "model_fields": fields, "train": run}}
+        checkpoint.save(tmp_path / f"{has}", {f"average.{k}": v for k, v in made.state_dict().items()}, record)
+        (tmp_path / f"{has}.itgm").write_bytes(modelfile.write(model_file(made, "photo", {})))
+    for kind in ("", ".itgm"):
+        trainer = Trainer(RunConfig("photo", {**WIDTHS, "gains": True}, train=TrainConfig(**run)))  # type: ignore[arg-type]
+        trainer.start_from(tmp_path / f"False{kind}")
+        assert torch.equal(_gains_of(trainer.model), torch.ones(RATES, QUAD.channels, 4, 4))
+        trainer.start_from(tmp_path / f"True{kind}")
+        assert float(_gains_of(trainer.model).detach().std()) > 0.01
+        plain = Trainer(RunConfig("photo", WIDTHS, train=TrainConfig(**run)))  # type: ignore[arg-type]
+        with pytest.raises(ArgumentError, match="set \\[model\\] gains = true"):
+            plain.start_from(tmp_path / f"True{kind}")
+
+
+def _gains_of(made: Any) -> Any:
     assert isinstance(made, Photo)
-    rates = torch.arange(RATES)
+    rates, z = torch.arange(RATES), torch.randn(RATES, WIDTHS["hyper"], 1, 1).round()
     with torch.no_grad():
-        found = made.gains(made.hyper_synthesis(torch.randn(RATES, WIDTHS["hyper"], 1, 1).round(), rates), rates)
+        found = made.gains(made.hyper_synthesis(z, rates), rates)
     assert found is not None
-    assert torch.equal(found[0], torch.ones_like(found[0]))
-    assert BANDS == 4
+    return found[0]
+
+
+def test_gains_start_as_none() -> None:
+    """What a new model begins with leaves y alone, at every rate."""
+    assert torch.equal(_gains_of(models.build("photo", **WIDTHS, gains=True)), torch.ones(RATES, QUAD.channels, 4, 4))

@@ -24,6 +24,7 @@ from intaglio.workshop.gdn import GDN
 from intaglio.workshop.layers import Residual, Shuffled, strided, transposed
 from intaglio.workshop.masked import Mask, MaskedConv2d, mask
 from intaglio.workshop.models.klt import start_linear
+from intaglio.workshop.models.seen import CELL, Seen
 from intaglio.workshop.models.staged import RESIDUAL_REACH
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -42,6 +43,12 @@ def random_gdn(**options: bool) -> GDN:
         layer.root_beta.uniform_(0.3, 2.0)
         layer.root_gamma.uniform_(0.0, 1.0)
     return layer
+
+
+def test_cells_are_seen_as_the_planes_that_they_are_of() -> None:
+    seen, planes = Seen(3, (16, 8, 4)), torch.randn(2, 3, 64, 96)
+    for found, wanted in zip(seen(F.pixel_unshuffle(planes, CELL)), seen(planes), strict=True):
+        assert torch.allclose(found, wanted, atol=1e-5)
 
 
 @pytest.mark.parametrize("inverse", [False, True])

@@ -84,8 +84,7 @@ class Model:
             self.given = _given_kind(file)
             self.runtime = runtimes.EXACT if self.given else asked  # 8 bits would blur what follows a given picture
             self.zones = _zones(file.config, self.has_hyper)
-            shift = file.arrays.get(gains.ARRAY) if self.has_hyper else None
-            self._gains = None if shift is None else gains.Gains(self.layout, shift)
+            self._gains = _gains(file, self.layout)
             self.has_feedback = "feedback" in file.graphs
             self.blind = bool(file.config.get("blind", False))
             if self.has_hyper:
@@ -231,8 +230,8 @@ class ReferenceModel:
     def __init__(self, model: Model) -> None:
         """Raises ModelError if the model's integer networks do not fit."""
         self.layout, self.has_hyper, self.tables = model.layout, model.has_hyper, model.tables
-        self.z_rows, self.context_steps, self.gains = model.z_rows, model.context_steps, model.gains
-        self._blind = model.blind
+        self.z_rows, self.context_steps = model.z_rows, model.context_steps
+        self._blind, self._shift = model.blind, model.file.arrays.get(gains.ARRAY)
         if model.has_hyper:
             self._hyper = Reference(model.network(HYPER))
             self.context_steps = [Reference(model.network(each)).step for each in step_names(model.layout)]
@@ -242,6 +241,14 @@ class ReferenceModel:
     def hyper_synthesis(self, z_hat: Floats, rate: int) -> Floats:
         """As `Model.hyper_synthesis`."""
         return self._hyper.hyper_synthesis(z_hat, rate)
+
+    def gains(self, side: Floats, rate: int) -> tuple[Floats, Floats] | None:
+        """As `Model.gains`, by powers instead of a table, channel by channel."""
+        if self._shift is None:
+            return None
+        place = np.minimum(side[:, -gains.BANDS :].astype(np.int64) * 2 ** int(self._shift[rate]), gains.MOST)
+        power = np.stack([place[:, band] for band in gains.bands(self.layout)], 1).astype(np.float64) - gains.NONE
+        return np.exp2(power / gains.OCTAVE).astype(np.float32), np.exp2(-power / gains.OCTAVE).astype(np.float32)
 
     def given_side(self, side: Floats, given: Pixels, rate: int) -> Floats:
         """As `Model.given_side`."""
@@ -275,6 +282,16 @@ def _given_kind(file: ModelFile) -> str | None:
     if planes != (0 if kind is None else KINDS.get(kind) if isinstance(kind, str) else None):
         raise ValueError(f"given_kind is {kind!r}, and the network for it sees {planes} planes")
     return kind
+
+
+def _gains(file: ModelFile, layout: Layout) -> gains.Gains | None:
+    """The gains of y, if the model has any."""
+    shift, last = file.arrays.get(gains.ARRAY), file.arrays.get(f"{HYPER}.to_full.weight")
+    if shift is None:
+        return None
+    if last is None or last.shape[0] < 4 * gains.BANDS:
+        raise ValueError(f"{gains.ARRAY} is for models with side information in {gains.BANDS} channels or more")
+    return gains.Gains(layout, shift)
 
 
 def _zones(config: Mapping[str, Any], gaussian: bool) -> Floats | None:

@@ -51,7 +51,9 @@ def load(picture: Path) -> Pixels:
 
 
 def tuned(tune: str, model: str | None, given: Path | None) -> str:
-    """The shipped model that --tune stands for. Raises ArgumentError if there is none, or another option names one."""
+    """The shipped model that --tune stands for. Raises ArgumentError for another word, or where an option beside it
+    names a model.
+    """
     if tune not in TUNES:
         raise ArgumentError(f"--tune is {tune!r}; it must be {' or '.join(TUNES)}")
     for option, value in (("--model", model), ("--given", given)):

@@ -1,6 +1,6 @@
 """Model files (.itgm): bytes <-> graphs, arrays, configuration and training record; runs nothing.
 
-Layout, little-endian: magic `8B 49 54 47 4D` (0x8B "ITGM"), version u8 (1), u32 length of a JSON header, the header,
+Layout, little-endian: magic `8B 49 54 47 4D` (0x8B "ITGM"), version u8 (2), u32 length of a JSON header, the header,
 the blobs it describes back to back, SHA-256 of everything before. Graphs are ONNX, checked by `intaglio.onnxgraph`.
 Arrays that deflate makes a tenth smaller are zlib streams; their size in full stands in the header as `raw`.
 """
@@ -23,7 +23,7 @@ from intaglio.onnxgraph import check_graph
 from intaglio.quality import LMBDAS
 
 MAGIC = b"\x8bITGM"
-VERSION = 1
+VERSION, READ = 2, (1, 2)  # what is written, and what is read: 1 had neither deflated arrays nor gains
 MAX_BYTES = 1 << 28
 WORTH = 0.9  # a blob is deflated if that leaves no more of it
 MAX_HEADER_BYTES = 1 << 20  # JSON grows about thirtyfold when it is read
@@ -162,8 +162,9 @@ def _checked_body(data: bytes) -> memoryview:
     if len(data) < _PREFIX.size + _DIGEST or data[: len(MAGIC)] != MAGIC:
         raise ModelError("this is not a model file (.itgm)")
     version = data[len(MAGIC)]
-    if version != VERSION:
-        raise ModelError(f"the model file has version {version}; this program reads version {VERSION}: update it")
+    if version not in READ:
+        known = " and ".join(map(str, READ))
+        raise ModelError(f"the model file has version {version}; this program reads versions {known}: update it")
     body = memoryview(data)[:-_DIGEST]
     if hashlib.sha256(body).digest() != data[-_DIGEST:]:
         raise ModelError("the model file is damaged: its checksum does not match")

@@ -189,10 +189,12 @@ class _Comparison:
         """
         kept: list[Slice] = []
         keep, compare = partial(self._keep, kept), partial(self._compare, part, iter(enumerate(kept)))
-        fast = self._walk(self._model, rate, make(self._model, keep), given)
-        slow = self._walk(self._reference, rate, make(self._model, compare), given)
+        fast, y_hat = self._walk(self._model, rate, make(self._model, keep), given)
+        slow, wanted = self._walk(self._reference, rate, make(self._model, compare), given)
         if fast and slow:
             raise FormatError(slow)
+        if y_hat is not None and wanted is not None and not np.array_equal(y_hat, wanted):
+            self._faults.append(f"{int((y_hat != wanted).sum())} latents of {part} differ")
         for fault, who in ((fast, "fast path"), (slow, "reference")):
             if fault:
                 self._faults.append(f"the {who} cannot decode {part} ({fault})")
@@ -206,11 +208,13 @@ class _Comparison:
         ]
         return Verification(self._symbols, (*counts, *self._faults), self._digest.hexdigest())
 
-    def _walk(self, net: Any, rate: int, coder: Frozen, given: codec.Pixels | None) -> str:
-        """Why the walk failed, or nothing: after a wrong table the rest of a stream makes no sense."""
-        fault = ""
+    def _walk(self, net: Any, rate: int, coder: Frozen, given: codec.Pixels | None) -> tuple[str, Floats | None]:
+        """Why the walk failed, or nothing, and y_hat if it did not: after a wrong table the rest of a stream makes no
+        sense.
+        """
+        fault, y_hat = "", None
         try:
-            latents(net, None, rate, coder, given)
+            y_hat = latents(net, None, rate, coder, given)
             if isinstance(coder, Decode):
                 coder.finish()
         except FormatError as error:
@@ -218,7 +222,7 @@ class _Comparison:
         self._done += 1
         if self._progress:
             self._progress(self._done, self._total)
-        return fault
+        return fault, y_hat
 
     def _keep(self, kept: list[Slice], found: Slice) -> None:
         for part in found.bytes():

@@ -164,6 +164,10 @@ def encode(
     pixels, runner = images.from_image(image).pixels, load_model(model)
     if runner.given or not runner.has_hyper:
         raise ArgumentError(f"model {runner.name!r} cannot be refined: it must have a hyperprior, and take no picture")
+    trained = runner.file.record.get("train", {}).get("distortion", "mse")
+    if trained != "mse":
+        wanted = "refinement lowers the squared error: take a model that was trained for that"
+        raise ArgumentError(f"model {runner.name!r} cannot be refined: it was trained for {trained}; {wanted}")
     rate = codec.rate_for(quality, runner)
     header = codec.header_for(pixels, rate, runner)
     if len(tile_grid(header)) > 1:

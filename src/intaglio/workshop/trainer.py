@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from intaglio import gains
 from intaglio.errors import ArgumentError
 from intaglio.quality import RATES, lmbda_to_rate
 from intaglio.workshop import checkpoint, distributed, models
@@ -165,6 +166,8 @@ class Trainer:
         """
         state, record = self._load(Path(self.options.out), "model.")
         before = record["config"]["train"].get("optimizer", "adam")
+        if _gains(record["config"]["model_fields"]) != _gains(self.config.model_fields):
+            raise ArgumentError(f"configuration: [model] gains: the run in {self.options.out} began otherwise")
         if before != self.options.optimizer:
             wanted = f"set it to that, or start a new run from this one's weights with --from {self.options.out}"
             raise ArgumentError(f"configuration: [train] optimizer: the run began with {before!r}; {wanted}")
@@ -181,11 +184,14 @@ class Trainer:
         version, or does not fit.
         """
         if path.is_dir():
-            self._load(path, "average.")
+            _, record = self._load(path, "average.")
+            self.model.adopt(_gains(record["config"]["model_fields"]))
         else:
             from intaglio.workshop import restore  # needs onnx, which a GPU machine may lack
 
-            self.model.load_state_dict(restore.weights(restore.read(path), self.model))
+            file = restore.read(path)
+            self.model.load_state_dict(restore.weights(file, self.model))
+            self.model.adopt(gains.ARRAY in file.arrays)
         self.average = self._weights()
 
     def start_from_pictures(self, batches: Batches) -> None:
@@ -196,7 +202,7 @@ class Trainer:
     def _load(self, folder: Path, prefix: str) -> tuple[checkpoint.State, dict[str, Any]]:
         """A checkpoint, whose weights of that name the model takes."""
         state, record = checkpoint.load(folder)
-        if not checkpoint.under(prefix, state):
+        if prefix == "model." and not checkpoint.under(prefix, state):
             wanted = f"begin a new run with them, --from {folder}"
             raise ArgumentError(f"checkpoint {folder} holds averaged weights alone and cannot be resumed: {wanted}")
         try:
@@ -228,6 +234,11 @@ class Trainer:
 
     def _weights(self) -> dict[str, Tensor]:
         return {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+
+
+def _gains(fields: Mapping[str, Any]) -> bool:
+    """Whether a model of these fields has gains."""
+    return bool(fields.get("gains", False))
 
 
 def _place(name: str) -> int:

@@ -134,6 +134,15 @@ class Model(nn.Module, ABC):
         """By the beginning of a parameter's name, the first that fits: how much faster than the rest it learns."""
         return {}
 
+    def adopt(self, gains: bool) -> None:
+        """Is told whether the weights that it was given are of a model with gains (`intaglio.gains`).
+
+        If it has them and they were not, sets them to 1. Raises ArgumentError the other way round.
+        """
+        if gains:
+            wanted = "set [model] gains = true in the configuration"
+            raise ArgumentError(f"the weights are of a model with gains, and this one has none: {wanted}")
+
     def start(self, pictures: list[NDArray[np.uint8]]) -> None:
         """Sets what can be known before training from some pictures, uint8 (H,W,3). Here nothing."""
 
@@ -211,6 +220,12 @@ class Hyperprior(Model):
         power = bounded(side[:, -gains.BANDS :].float(), 0.0, gains.MOST / gains.OCTAVE) - gains.NONE / gains.OCTAVE
         power = power.index_select(1, self.bands)
         return torch.exp2(power), torch.exp2(-power)
+
+    def adopt(self, gains: bool) -> None:
+        if self.bands is None:
+            super().adopt(gains)
+        elif not gains:
+            self.hyper_synthesis.without_gains()
 
     def given_side(self, side: Tensor, given: Tensor, rate: Tensor) -> Tensor:
         """Side information (B,S,h,w) and, after it, that of the given planes (B,G,16h,16w)."""

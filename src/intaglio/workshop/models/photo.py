@@ -18,6 +18,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from intaglio.errors import ArgumentError
+from intaglio.gains import BANDS
 from intaglio.quality import LMBDAS, MAX_RATE, rate_to_lmbda
 from intaglio.scales import LOG_STEP, SCALE_MIN, SCALES
 from intaglio.traversal import Layout
@@ -190,6 +192,8 @@ class Photo(Hyperprior):
 
     def __init__(self, config: PhotoConfig) -> None:
         layout = Layout(config.latent)
+        if config.gains and config.side < BANDS:
+            raise ArgumentError(f"configuration: [model] side is {config.side}; gains need {BANDS} or more")
         widths = Widths(
             layout, config.hyper, config.side, config.context, config.anchors, falling=True, gains=config.gains
         )
