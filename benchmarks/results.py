@@ -16,7 +16,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -83,6 +83,11 @@ def _tuned(options: argparse.Namespace, codecs: tuple[Codec, ...]) -> None:
     chosen = results_tuned.codecs(codecs)
     plan = evaluate.Plan(pictures, chosen, options.build / "tuned", jobs=options.jobs, ssimulacra2=True)
     results.write_rows(options.docs / "results" / "tuned.csv", _evaluated(plan, "tuned"))
+    path = options.data / "kodak" / f"{results_tuned.PICTURE}.png"
+    pixels = images.to_rgb(images.load(path).pixels)
+    nbytes = compare.target_bytes(pixels, None, results_tuned.BPP)
+    found = list(compare.at_size(path.name, pixels, chosen[:2], nbytes))
+    _sheet(options.docs / results_tuned.SHEET, pixels, found, nbytes)
 
 
 def _case_study(options: argparse.Namespace, codecs: tuple[Codec, ...]) -> None:
@@ -96,11 +101,16 @@ def _case_study(options: argparse.Namespace, codecs: tuple[Codec, ...]) -> None:
         nbytes = compare.target_bytes(pixels, None, compare.LECTURE_BPP)
         found = list(compare.at_size(path.name, pixels, codecs, nbytes))
         rows += [each.row for each in found]
-        shown = [_labelled(each, pixels, nbytes) for each in found]
-        sheet = io.BytesIO()
-        Image.fromarray(demo.sheet([("original", pixels), *shown])).save(sheet, "WEBP", lossless=True, method=6)
-        images.atomic_write(options.docs / f"case-{stem}.webp", sheet.getvalue())
+        _sheet(options.docs / f"case-{stem}.webp", pixels, found, nbytes)
     results.write_rows(options.docs / "results" / "case.csv", rows)
+
+
+def _sheet(target: Path, pixels: np.ndarray, found: Sequence[compare.Found], nbytes: int) -> None:
+    """The same crop of the original and of what the codecs made of it."""
+    shown = [_labelled(each, pixels, nbytes) for each in found]
+    sheet = io.BytesIO()
+    Image.fromarray(demo.sheet([("original", pixels), *shown])).save(sheet, "WEBP", lossless=True, method=6)
+    images.atomic_write(target, sheet.getvalue())
 
 
 def _labelled(found: compare.Found, pixels: np.ndarray, nbytes: int) -> tuple[str, np.ndarray]:

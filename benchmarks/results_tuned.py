@@ -18,6 +18,8 @@ MODEL = "photo-ms-ssim"
 TUNED = f"{OURS}-{MODEL}"
 BESIDE = ("jpeg", "avif", "jpegxl")  # codecs that are measured again, by SSIMULACRA2
 MEASURES = {"psnr": "PSNR", "ms_ssim_db": "MS-SSIM (dB)", "ssimulacra2": "SSIMULACRA2"}
+PICTURE, BPP = "kodim13", 0.25  # of which a sheet of crops is made, and at what rate
+SHEET = f"tuned-{PICTURE}.webp"
 GOAL = -35.0  # BD-rate by MS-SSIM against published BPG, percent
 
 
@@ -73,6 +75,10 @@ measures. Against published BPG by the mean MS-SSIM, made decibels on both sides
 {reached.low:.1f} to {reached.high:.1f} dB {percent(reached.rate)} (goal {GOAL:+.0f} %: {missing}).
 
 {table(["", "against", *MEASURES.values()], lines)}
+
+{PICTURE} at {BPP} bits per pixel:
+
+![The same crop of the original and of both]({SHEET})
 
 <details><summary>Mean curves</summary>
 
