@@ -366,6 +366,8 @@ BD-rate (bits at equal PSNR, PCHIP; below zero is fewer bits than the other), wi
 
 Between {low} and {high} bits per pixel the curve lies at least {margin:.1f} dB above JPEG's.{still}
 
+{results_tuned.sentence(data.tuned, (DRAWN[BPG], data.published[BPG])) if data.tuned else ""}
+
 ![Rate-distortion curves](docs/rd-kodak.png)
 
 `python benchmarks/results.py` makes these figures, and [docs/results.md](docs/results.md) with the rest.

@@ -47,6 +47,17 @@ def against(
     return bdrate.compare(theirs, ours)
 
 
+def sentence(rows: Sequence[Row], published: tuple[str, Sequence[PublishedPoint]]) -> str:
+    """What the tuned model reaches by its own measure, in short."""
+    label, points = published
+    found = bdrate.matrix(rows, "ms_ssim_db")
+    beside = percent(against(points, label, rows, TUNED, "ms_ssim_db").rate)
+    return (
+        f"Tuned for MS-SSIM (`--tune ms-ssim`), BD-rate by that measure: {percent(found.cell('avif', TUNED).rate)} "
+        f"against AVIF, {beside} against published {label}."
+    )
+
+
 def section(rows: Sequence[Row], labels: Mapping[str, str], published: tuple[str, Sequence[PublishedPoint]]) -> str:
     """Rows of `codecs` on Kodak; `published`: label and points of the curve that the goal is about."""
     label, points = published
