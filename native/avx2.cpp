@@ -258,14 +258,40 @@ inline __m256i decode_vector(const View& view, __m256i state, Block& block, std:
     return _mm256_load_si256(reinterpret_cast<const __m256i*>(fixed));
 }
 
-bool decode(const View& tables, Lanes& lanes, Block& block, std::size_t first, std::size_t last, Words& words) {
+// Puts the rows of odd states to those of their tables.
+inline void before_step(Block& block, std::size_t at, __m256i state) {
+    const __m256i odd = _mm256_slli_epi32(_mm256_and_si256(state, _mm256_set1_epi32(1)), 6);
+    const __m256i row = _mm256_or_si256(load_rows(block, at), odd);
+    const __m128i packed = _mm_packus_epi32(_mm256_castsi256_si128(row), _mm256_extracti128_si256(row, 1));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(block.rows + at), _mm_packus_epi16(packed, packed));
+}
+
+// States after the symbols; see next_state in scalar.hpp.
+inline __m256i after_step(const Block& block, std::size_t at, __m256i state) {
+    const __m128i symbols = _mm_loadu_si128(reinterpret_cast<const __m128i*>(block.symbols + at));
+    const __m256i odd = _mm256_and_si256(_mm256_cvtepi16_epi32(symbols), _mm256_set1_epi32(1));
+    const __m256i nibbles = _mm256_set1_epi32(static_cast<int>(kNextStates));
+    const __m256i even = _mm256_srlv_epi32(nibbles, _mm256_slli_epi32(state, 2));
+    return _mm256_xor_si256(_mm256_and_si256(even, _mm256_set1_epi32(7)), _mm256_slli_epi32(odd, 1));
+}
+
+// `chains` are null unless the symbols follow a trellis.
+template <class Way>
+inline bool decode_by(const View& tables, Lanes& lanes, Block& block, Chains* chains, Range range, Words& words,
+                      Way way) {
+    const std::size_t first = range.first;
+    const std::size_t last = range.last;
     const View view = tables;  // copies that no store can change
     Words rest = words;
     const std::size_t turn = lanes.count - 1;
-    const std::size_t whole = lanes.count < kWidth ? 0 : (last - first) / kWidth * kWidth;
+    const bool vectors = lanes.count >= kWidth && (!chains || first % kWidth == 0);
+    const std::size_t whole = vectors ? (last - first) / kWidth * kWidth : 0;
     for (std::size_t at = first; at < first + whole; at += kWidth) {
         auto* const place = reinterpret_cast<__m256i*>(lanes.state + ((at - first) & turn));
+        auto* const chain = chains ? reinterpret_cast<__m256i*>(chains->state + at % kChains) : nullptr;
+        if (chains) before_step(block, at, _mm256_load_si256(chain));
         const __m256i state = decode_vector(view, _mm256_load_si256(place), block, at);
+        if (chains) _mm256_store_si256(chain, after_step(block, at, _mm256_load_si256(chain)));
         const __m256i empty = _mm256_cmpeq_epi32(_mm256_srli_epi32(state, 16), _mm256_setzero_si256());
         const unsigned taking = lanes_of(empty);
         const __m128i order = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(kShuffles.expand32[taking]));
@@ -277,11 +303,21 @@ bool decode(const View& tables, Lanes& lanes, Block& block, std::size_t first, s
         if (rest.next > rest.end) return false;
     }
     words = rest;
-    return decode_from(view, lanes, block, {first, first + whole, last}, words);
+    return decode_from(view, lanes, block, {first, first + whole, last}, words, way);
+}
+
+bool decode(const View& view, Lanes& lanes, Block& block, std::size_t first, std::size_t last, Words& words) {
+    return decode_by(view, lanes, block, nullptr, {first, first, last}, words, Alone{});
+}
+
+bool follow(const View& view, Lanes& lanes, Block& block, Chains& chains, std::size_t first, std::size_t last,
+            Words& words) {
+    return decode_by(view, lanes, block, &chains, {first, first, last}, words, Following{chains});
 }
 
 }  // namespace
 
-constinit const Kernels kAvx2{"avx2", select, gather<std::int16_t>, gather<std::int32_t>, scatter, encode, decode};
+constinit const Kernels kAvx2{
+    "avx2", select, gather<std::int16_t>, gather<std::int32_t>, scatter, encode, decode, follow};
 
 }  // namespace intaglio

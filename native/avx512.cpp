@@ -199,6 +199,38 @@ inline void decode_step(const View& view, std::uint32_t* states, Block& block, s
     next += 2 * ones(empty);
 }
 
+// One step of a trellis; see Following in scalar.hpp.
+inline void follow_step(const View& view, std::uint32_t* states, Block& block, std::uint32_t* chains, std::size_t at,
+                        __mmask16 mask, const std::uint8_t*& next) {
+    const __m512i chain = _mm512_load_si512(chains);
+    const __m512i one = _mm512_set1_epi32(1);
+    const __m512i odd = _mm512_slli_epi32(_mm512_and_si512(chain, one), 6);
+    const __m512i row = _mm512_or_si512(load_rows(block, at), odd);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(block.rows + at), _mm512_cvtepi32_epi8(row));
+    decode_step(view, states, block, at, mask, next);
+    const __m512i even = _mm512_srlv_epi32(_mm512_set1_epi32(static_cast<int>(kNextStates)), _mm512_slli_epi32(chain, 2));
+    const __m512i parity = _mm512_slli_epi32(_mm512_and_si512(load_symbols(block, at), one), 1);
+    const __m512i after = _mm512_xor_si512(_mm512_and_si512(even, _mm512_set1_epi32(7)), parity);
+    _mm512_store_si512(chains, _mm512_mask_mov_epi32(chain, mask, after));
+}
+
+bool follow(const View& tables, Lanes& lanes, Block& block, Chains& chains, std::size_t first, std::size_t last,
+            Words& words) {
+    if (lanes.count < kWidth || first % kWidth) return kAvx2.follow(tables, lanes, block, chains, first, last, words);
+    const View view = tables;  // copies that no store can change
+    const std::size_t turn = lanes.count - 1;
+    const std::uint8_t* next = words.next;
+    const std::uint8_t* const end = words.end;
+    for (std::size_t at = first; at < last; at += kWidth) {
+        const __mmask16 mask = last - at < kWidth ? first_lanes(last - at) : static_cast<__mmask16>(0xffff);
+        std::uint32_t* const chain = chains.state + at % kChains;
+        follow_step(view, lanes.state + ((at - first) & turn), block, chain, at, mask, next);
+        if (next > end) return false;
+    }
+    words.next = next;
+    return true;
+}
+
 bool decode(const View& tables, Lanes& lanes, Block& block, std::size_t first, std::size_t last, Words& words) {
     if (lanes.count < kWidth) return kAvx2.decode(tables, lanes, block, first, last, words);
     const View view = tables;  // copies that no store can change
@@ -217,6 +249,7 @@ bool decode(const View& tables, Lanes& lanes, Block& block, std::size_t first, s
 
 }  // namespace
 
-constinit const Kernels kAvx512{"avx512", select, gather<std::int16_t>, gather<std::int32_t>, scatter, encode, decode};
+constinit const Kernels kAvx512{
+    "avx512", select, gather<std::int16_t>, gather<std::int32_t>, scatter, encode, decode, follow};
 
 }  // namespace intaglio

@@ -12,6 +12,7 @@
 #include "decoder.hpp"
 #include "dispatch.hpp"
 #include "encoder.hpp"
+#include "trellis.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -63,6 +64,18 @@ nb::bytes encode(Array<const Symbol> symbols, Array<const std::uint8_t> indexes,
 void pull(intaglio::Decoder& decoder, Array<const std::uint8_t> indexes, Array<std::int32_t> symbols) {
     const nb::gil_scoped_release unlocked;
     decoder.pull(view(indexes), view(symbols));
+}
+
+void follow(intaglio::Decoder& decoder, Array<const std::uint8_t> indexes, Array<std::int32_t> steps) {
+    const nb::gil_scoped_release unlocked;
+    decoder.follow(view(indexes), view(steps));
+}
+
+void quantise(const intaglio::Tables& tables, float weight, Array<const float> latents,
+                   Array<const std::uint8_t> indexes, Array<std::int32_t> symbols, Array<std::uint8_t> used,
+                   Array<std::int32_t> steps) {
+    const nb::gil_scoped_release unlocked;
+    intaglio::Trellis(tables, weight).quantise(view(latents), view(indexes), {view(symbols), view(used), view(steps)});
 }
 
 // C++ errors become the package's own; `class_name` must live as long as the module.
@@ -117,12 +130,15 @@ NB_MODULE(_native, module) {
             },
             "data"_a, "tables"_a, "implementation"_a, nb::keep_alive<1, 2>(), nb::keep_alive<1, 3>())
         .def("pull", &pull, "indexes"_a.noconvert(), "symbols"_a.noconvert())
+        .def("follow", &follow, "indexes"_a.noconvert(), "steps"_a.noconvert())
         .def("finish", [](intaglio::Decoder& decoder) { decoder.finish(); });
 
     module.def("encode", &encode<std::int32_t>, "symbols"_a.noconvert(), "indexes"_a.noconvert(), "tables"_a,
                "implementation"_a);
     module.def("encode", &encode<std::int16_t>, "symbols"_a.noconvert(), "indexes"_a.noconvert(), "tables"_a,
                "implementation"_a);
+    module.def("quantise", &quantise, "tables"_a, "weight"_a, "latents"_a.noconvert(), "indexes"_a.noconvert(),
+               "symbols"_a.noconvert(), "used"_a.noconvert(), "steps"_a.noconvert());
     module.def("implementations", [] {
         nb::list names;
         for (const intaglio::Kernels* each : intaglio::available_kernels()) names.append(each->name);

@@ -14,6 +14,7 @@
 #include "block.hpp"
 #include "scalar.hpp"
 #include "tables.hpp"
+#include "trellis.hpp"
 
 namespace intaglio {
 
@@ -35,16 +36,13 @@ public:
     }
 
     void pull(std::span<const std::uint8_t> rows, std::span<std::int32_t> symbols) {
-        const std::lock_guard lock(mutex_);
-        check_usable();
-        if (symbols.size() != rows.size()) throw ArgumentError("symbols and indexes differ in number");
-        check_rows(rows, tables_);
-        broken_ = true;  // until the slice is through
-        for (std::size_t start = 0; start < rows.size(); start += kBlock) {
-            const std::size_t size = std::min(rows.size() - start, kBlock);
-            take_block(rows.subspan(start, size), symbols.subspan(start, size));
-        }
-        broken_ = false;
+        pull_slice(rows, symbols, nullptr);
+    }
+
+    // A slice that a trellis has quantised: its steps instead of its symbols, see trellis.hpp.
+    void follow(std::span<const std::uint8_t> rows, std::span<std::int32_t> steps) {
+        Chains chains{};
+        pull_slice(rows, steps, &chains);
     }
 
     void finish() {
@@ -70,11 +68,29 @@ private:
         if (broken_) throw FormatError("coded symbols are damaged: decoding has failed before");
     }
 
-    void take_block(std::span<const std::uint8_t> rows, std::span<std::int32_t> symbols) {
+    void pull_slice(std::span<const std::uint8_t> rows, std::span<std::int32_t> symbols, Chains* chains) {
+        const std::lock_guard lock(mutex_);
+        check_usable();
+        if (symbols.size() != rows.size()) throw ArgumentError("symbols and indexes differ in number");
+        check(rows, chains);
+        broken_ = true;  // until the slice is through
+        for (std::size_t start = 0; start < rows.size(); start += kBlock) {
+            const std::size_t size = std::min(rows.size() - start, kBlock);
+            take_block(rows.subspan(start, size), symbols.subspan(start, size), chains);
+        }
+        broken_ = false;
+    }
+
+    void check(std::span<const std::uint8_t> rows, const Chains* chains) const {
+        check_rows(rows, tables_);
+        if (chains) check_twins(rows, tables_);
+    }
+
+    void take_block(std::span<const std::uint8_t> rows, std::span<std::int32_t> symbols, Chains* chains) {
         kernels_.select(tables_.view(), rows.data(), rows.size(), *block_);
-        check_rows({block_->rows, block_->count}, tables_);  // of the block's own copy: the caller's may change
+        check({block_->rows, block_->count}, chains);  // of the block's own copy: the caller's may change
         block_->marked = 0;
-        decode();
+        decode(chains);
         kernels_.scatter(*block_, symbols.data(), symbols.size());
         if (has_shifted(*block_, tables_)) {
             Places place(*block_);
@@ -91,21 +107,44 @@ private:
             symbols[place(number)] = take_extra(first, first + tables_.regular(row) - 1);
         }
         take_surprises(symbols);
+        if (chains) to_steps(symbols);
     }
 
-    void decode() {
-        const View view = tables_.view();
+    void to_steps(std::span<std::int32_t> symbols) const {
+        const auto range = std::ranges::minmax(symbols);
+        if (range.min < -kMostSymbol || range.max > kMostSymbol)
+            throw FormatError("coded symbols are damaged: an escape leaves the range of a trellis");
+        std::size_t number = 0;
+        for (std::size_t word = 0; 64 * word < symbols.size(); ++word) {
+            const std::size_t last = std::min<std::size_t>(64, symbols.size() - 64 * word);
+            for (std::size_t i = 0; i < last; ++i) {
+                const bool coded = block_->coded[word] >> i & 1;
+                const bool odd = coded && block_->rows[number] >= kTwin;
+                std::int32_t& symbol = symbols[64 * word + i];
+                symbol = step_of(symbol, odd);
+                number += coded;
+            }
+        }
+    }
+
+    void decode(Chains* chains) {
         const std::size_t main = static_cast<std::size_t>(std::min<std::uint64_t>(main_, block_->count));
         words_.end = bits_.end();
         if (words_.next > words_.end) throw FormatError("coded symbols are damaged: words and bits overlap");
-        if (!kernels_.decode(view, lanes_, *block_, 0, main, words_))
+        if (!decode_with(kernels_, lanes_, {0, 0, main}, words_, chains))
             throw FormatError("coded symbols are cut short or damaged: no word left");
         if (lanes_.count == 1) return;
         main_ -= main;
         if (main == block_->count) return;
         if (!in_tail_) begin_tail();
-        if (!kPortable.decode(view, tail_lanes_, *block_, main, block_->count, tail_words_))
+        if (!decode_with(kPortable, tail_lanes_, {main, main, block_->count}, tail_words_, chains))
             throw FormatError("coded symbols are cut short or damaged: no word left at the end");
+    }
+
+    bool decode_with(const Kernels& kernels, Lanes& lanes, Range range, Words& words, Chains* chains) {
+        const View view = tables_.view();
+        if (chains) return kernels.follow(view, lanes, *block_, *chains, range.first, range.last, words);
+        return kernels.decode(view, lanes, *block_, range.first, range.last, words);
     }
 
     // The last symbols lie in the states that the other symbols leave behind.

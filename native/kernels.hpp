@@ -21,6 +21,9 @@ inline constexpr int kBucketBits = 7;        // the look-up narrows a slot to 1/
 inline constexpr int kBucketShift = kPrecision - kBucketBits;
 inline constexpr int kNearBits = 6;  // symbols -32 .. 31 have their cells in a table of their own
 inline constexpr int kNear = 1 << kNearBits;
+inline constexpr std::size_t kChains = 64;     // of a slice that is coded by a trellis, see trellis.hpp
+inline constexpr std::uint8_t kTwin = 64;      // its symbols of odd states are coded with the table so much further on
+inline constexpr std::uint32_t kNextStates = 0x73426150;  // the state after an even symbol, four bits for each state
 
 // The two neighbouring cells that own most of a bucket's slots. The escape is never among them: its frequency here is
 // 0, so that its slots, like those of a third cell, count as missed.
@@ -55,6 +58,11 @@ struct View {
 struct Lanes {
     alignas(64) std::uint32_t state[kMaxLanes];
     std::size_t count;  // a power of two
+};
+
+// States 0 to 7 of the chains of a trellis.
+struct Chains {
+    alignas(64) std::uint32_t state[kChains];
 };
 
 // Coded symbols of a block, in order. Symbols are clamped to int16: the ends of its range are in no table.
@@ -94,6 +102,11 @@ struct Kernels {
     // Decodes block.symbols[first .. last); number first + j belongs to lane j % lanes.count. Adds the numbers of
     // escapes to the marks, ascending. Returns false if there are not words enough.
     bool (*decode)(const View& view, Lanes& lanes, Block& block, std::size_t first, std::size_t last, Words& words);
+
+    // The same for a trellis; number i belongs to chain i % kChains. Rows come below kTwin, and leave as those of the
+    // tables that the symbols were coded with.
+    bool (*follow)(const View& view, Lanes& lanes, Block& block, Chains& chains, std::size_t first, std::size_t last,
+                   Words& words);
 };
 
 extern const Kernels kPortable;

@@ -60,11 +60,17 @@ std::uint8_t* encode(const View& tables, Lanes& lanes, Block& block, std::size_t
 }
 
 bool decode(const View& view, Lanes& lanes, Block& block, std::size_t first, std::size_t last, Words& words) {
-    return decode_from(view, lanes, block, {first, first, last}, words);
+    return decode_from(view, lanes, block, {first, first, last}, words, Alone{});
+}
+
+bool follow(const View& view, Lanes& lanes, Block& block, Chains& chains, std::size_t first, std::size_t last,
+            Words& words) {
+    return decode_from(view, lanes, block, {first, first, last}, words, Following{chains});
 }
 
 }  // namespace
 
-constinit const Kernels kPortable{"portable", select, gather<std::int16_t>, gather<std::int32_t>, scatter, encode, decode};
+constinit const Kernels kPortable{
+    "portable", select, gather<std::int16_t>, gather<std::int32_t>, scatter, encode, decode, follow};
 
 }  // namespace intaglio

@@ -119,23 +119,56 @@ static inline const std::uint8_t* decode_one(const View& view, std::uint32_t& st
     return next + 2 * empty;
 }
 
+// What a trellis makes of its state, 0 to 7, when a symbol has been coded.
+static inline std::uint32_t next_state(std::uint32_t state, std::int32_t symbol) {
+    return (kNextStates >> 4 * state & 7) ^ (static_cast<std::uint32_t>(symbol) & 1) << 1;
+}
+
+namespace {  // so that no linker merges what several instruction sets have
+
+// How symbols are decoded: each on its own, or by a trellis.
+struct Alone {
+    static void before(Block&, std::size_t) {}
+    static void after(Block&, std::size_t) {}
+};
+
+struct Following {
+    Chains& chains;
+
+    void before(Block& block, std::size_t at) const {
+        block.rows[at] = static_cast<std::uint8_t>(block.rows[at] | (chains.state[at % kChains] & 1) * kTwin);
+    }
+    void after(Block& block, std::size_t at) const {
+        std::uint32_t& state = chains.state[at % kChains];
+        state = next_state(state, block.symbols[at]);
+    }
+};
+
+}  // namespace
+
 struct Range {
     std::size_t first;  // symbol of lane 0
     std::size_t at;     // symbol to begin with
     std::size_t last;
 };
 
-static inline bool decode_from(const View& view, Lanes& lanes, Block& block, Range range, Words& words) {
-    const std::size_t turn = lanes.count - 1;
+template <class Way>
+static inline bool decode_from(const View& view, Lanes& lanes, Block& block, Range range, Words& words, Way way) {
+    const auto one = [&](std::size_t at, const std::uint8_t* next) {
+        way.before(block, at);
+        next = decode_one(view, lanes.state[(at - range.first) & (lanes.count - 1)], block, at, next);
+        way.after(block, at);
+        return next;
+    };
     for (std::size_t at = range.at; at < range.last;) {
         const auto left = static_cast<std::size_t>(words.end - words.next) / 2;
         const std::size_t sure = left < range.last - at ? at + left : range.last;  // a symbol takes one word at most
         const std::uint8_t* next = words.next;
-        for (; at < sure; ++at) next = decode_one(view, lanes.state[(at - range.first) & turn], block, at, next);
+        for (; at < sure; ++at) next = one(at, next);
         words.next = next;
         if (left > 0) continue;
         const std::uint8_t none[2] = {};
-        if (decode_one(view, lanes.state[(at - range.first) & turn], block, at, none) != none) return false;
+        if (one(at, none) != none) return false;
         ++at;
     }
     return true;

@@ -55,6 +55,13 @@ public:
     std::int64_t regular(std::size_t row) const { return rows_[row].regular; }
     bool shifted() const { return shifted_; }  // any table
 
+    // Whether each of the first kTwin tables is certain or its twin is not.
+    bool twins() const {
+        for (std::size_t row = 0; row < kTwin; ++row)
+            if (certain_[row + kTwin] && !certain_[row]) return false;
+        return true;
+    }
+
     // About how many 1/256 bits a symbol costs; integers, so that every machine chooses alike.
     std::uint32_t cost(std::size_t row, std::int64_t symbol) const {
         if (certain_[row]) return 0;

@@ -32,6 +32,7 @@ LAYERS = {
     "intaglio._native": 1,
     "intaglio.prefix": 1,
     "intaglio.scales": 2,
+    "intaglio.quantiser": 3,
     "intaglio.traversal": 3,
     "intaglio.coders": 3,
     "intaglio.gains": 3,

@@ -17,21 +17,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from intaglio import gains, modelfile, runtimes, ycbcr
+from intaglio import gains, modelfile, quantiser, runtimes, ycbcr
 from intaglio.errors import ArgumentError, IntaglioError, ModelError
 from intaglio.given import KINDS
-from intaglio.integer import CELL, GIVEN, HYPER, LEVELS, LOC_STEPS, Network, Reference, from_arrays, step_names, to_onnx
+from intaglio.integer import CELL, GIVEN, HYPER, LEVELS, Network, Reference, from_arrays, step_names, to_onnx
 from intaglio.modelfile import MAX_LOC, WITHOUT_HYPERPRIOR, ModelFile
 from intaglio.quality import MAX_RATE, RATES
 from intaglio.rans import Tables
-from intaglio.scales import dead_zones
+from intaglio.scales import LOC_STEPS
 from intaglio.traversal import HYPER_SCALE, Layout
 
 Floats = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
 Steps = Sequence[Callable[[Any, Floats, int], tuple[Floats, NDArray[np.uint8]]]]
 LATENT_SCALE = 16  # pixels per latent
-MAX_COST = 1e6  # bits that an error of one step may be worth: beyond any use
 MAX_COUNT = 4096  # latent channels, slices of them, or latents of halo, of any model of ours
 EXACT = "onnxruntime"  # what runs the integer networks
 BLIND = 128  # what the networks of a blind model see of the given picture
@@ -83,7 +82,7 @@ class Model:
             self.has_hyper = WITHOUT_HYPERPRIOR not in file.arrays
             self.given = _given_kind(file)
             self.runtime = runtimes.EXACT if self.given else asked  # 8 bits would blur what follows a given picture
-            self.zones = _zones(file.config, self.has_hyper)
+            self.quantiser = quantiser.of_config(file.config, self.tables, self.has_hyper)
             self._gains = _gains(file, self.layout)
             self.has_feedback = "feedback" in file.graphs
             self.blind = bool(file.config.get("blind", False))
@@ -292,16 +291,6 @@ def _gains(file: ModelFile, layout: Layout) -> gains.Gains | None:
     if last is None or last.shape[0] < 4 * gains.BANDS:
         raise ValueError(f"{gains.ARRAY} is for models with side information in {gains.BANDS} channels or more")
     return gains.Gains(layout, shift)
-
-
-def _zones(config: Mapping[str, Any], gaussian: bool) -> Floats | None:
-    """The encoder's dead zones by row of the Gaussian tables, or None: it rounds."""
-    cost = config.get("error_cost", 0.0)
-    if isinstance(cost, bool) or not isinstance(cost, int | float) or not 0.0 <= cost < MAX_COST:
-        raise ValueError(f"error_cost is {cost!r}, not a number from 0 to below {MAX_COST:g}")
-    if cost and not gaussian:
-        raise ValueError(f"error_cost is {cost!r}, for a model whose latents have no Gaussian tables")
-    return dead_zones(cost) if cost else None
 
 
 def _count(value: object, least: int, most: int = MAX_COUNT) -> int:

@@ -302,7 +302,7 @@ def walk_tiles(
     """
     padded, given = _padded(images.to_rgb(pixels)), None if seen is None else _padded(seen)
     for box in container.tile_grid(header):
-        coder = kind(model.layout, model.tables, model.zones)
+        coder = kind(model.layout, model.tables, model.quantiser)
         latents(model, _window(padded, given, box, model.halo), header.rate, coder, tile_of(given, box))
         yield coder
 
@@ -357,7 +357,8 @@ def _decode_latents(
     plane = np.empty((1, model.layout.channels, *_latent_box(whole)[2:]), np.float32)
     for box, payload in zip(boxes, coded.payloads, strict=True):
         top, left, height, width = _latent_box(box)
-        coder = Decode(model.layout, model.tables, payload, (height // HYPER_SCALE, width // HYPER_SCALE))
+        z_grid = height // HYPER_SCALE, width // HYPER_SCALE
+        coder = Decode(model.layout, model.tables, payload, z_grid, model.quantiser)
         plane[:, :, top : top + height, left : left + width] = latents(
             model, None, coded.header.rate, coder, tile_of(seen, box)
         )

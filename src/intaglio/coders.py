@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from intaglio.quantiser import Quantiser, Rounding, rounded
 from intaglio.rans import Decoder, Encoder, Tables
 from intaglio.traversal import HYPER_SCALE, Coder, Layout
 
 Floats = NDArray[np.float32]
+ROUNDING = Rounding()
 
 
 def take(y: Floats, layout: Layout, step: int) -> Floats:
@@ -31,23 +33,20 @@ def place(y_hat: Floats, values: Floats, layout: Layout, step: int) -> Floats:
     return y_hat
 
 
-def quantise(values: Floats) -> NDArray[np.int32]:
-    """`floor(v + 1/2)` as int32."""
-    return np.floor(values + np.float32(0.5)).astype(np.int32)
-
-
 class Frozen(Coder[Floats]):
     """What the coders on frozen tables share; abstract."""
 
-    zones: Floats | None = None  # of an encoder, by row: see `intaglio.scales.dead_zones`; None: plain rounding
-
-    def __init__(self, layout: Layout) -> None:
-        """`layout`: what each step codes."""
-        self.layout = layout
+    def __init__(self, layout: Layout, quantiser: Quantiser = ROUNDING) -> None:
+        """`layout`: what each step codes; `quantiser`: of y."""
+        self.layout, self.quantiser = layout, quantiser
 
     @abstractmethod
     def _code(self, symbols: NDArray[np.int32] | None, rows: NDArray[np.uint8]) -> NDArray[np.int32]:
         """Handles one slice; returns the symbols, decoded where they were not given."""
+
+    def _follow(self, rows: NDArray[np.uint8]) -> NDArray[np.int32]:
+        """The steps of a slice that a trellis has quantised; only of coders that decode."""
+        return self._code(None, rows)
 
     @abstractmethod
     def _z_grid(self, z: Floats | None) -> tuple[int, int]:
@@ -56,30 +55,25 @@ class Frozen(Coder[Floats]):
     def factorized(self, z: Floats | None, rows: Any) -> Floats:
         height, width = self._z_grid(z)
         full = np.broadcast_to(rows.astype(np.uint8), (1, rows.shape[1], height, width))
-        symbols = None if z is None else quantise(z)
+        symbols = None if z is None else rounded(z)
         return self._code(symbols, np.ascontiguousarray(full)).astype(np.float32)
 
     @abstractmethod
     def empty_y(self, y: Floats | None) -> Floats: ...
 
     def gaussian(self, y: Floats | None, y_hat: Floats, params: tuple[Floats, Any], step: int) -> Floats:
-        (loc, index), symbols = params, None
+        loc, index = params
         rows = index.astype(np.uint8)
         if y is not None:
-            values = take(y, self.layout, step) - loc
-            symbols = quantise(values)
-            if self.zones is not None:
-                symbols[np.abs(values) < self.zones[rows]] = 0
-        return place(y_hat, self._code(symbols, rows).astype(np.float32) + loc, self.layout, step)
+            symbols, used, steps = self.quantiser.quantise(take(y, self.layout, step) - loc, rows)
+            self._code(symbols, used)
+        else:
+            steps = self._follow(rows) if self.quantiser.follows else self._code(None, rows)
+        return place(y_hat, self.quantiser.offsets(steps) + loc, self.layout, step)
 
 
 class _Given(Frozen):
     """A coder that is given the latents."""
-
-    def __init__(self, layout: Layout, zones: Floats | None = None) -> None:
-        """`zones`: float32 (SCALES,)."""
-        super().__init__(layout)
-        self.zones = zones
 
     def _z_grid(self, z: Floats | None) -> tuple[int, int]:
         assert z is not None
@@ -93,9 +87,9 @@ class _Given(Frozen):
 class Blind(Frozen):
     """A coder that knows the latents' grid instead of the latents; abstract."""
 
-    def __init__(self, layout: Layout, z_grid: tuple[int, int]) -> None:
+    def __init__(self, layout: Layout, z_grid: tuple[int, int], quantiser: Quantiser = ROUNDING) -> None:
         """`z_grid`: height and width of z, a quarter of y's, whether the model has a z or not."""
-        super().__init__(layout)
+        super().__init__(layout, quantiser)
         self._grid = z_grid
 
     def _z_grid(self, z: Floats | None) -> tuple[int, int]:
@@ -109,8 +103,8 @@ class Blind(Frozen):
 class Round(_Given):
     """Rounds, and sums the bits that the frozen tables charge (`bits`, a float)."""
 
-    def __init__(self, layout: Layout, tables: Tables, zones: Floats | None = None) -> None:
-        super().__init__(layout, zones)
+    def __init__(self, layout: Layout, tables: Tables, quantiser: Quantiser = ROUNDING) -> None:
+        super().__init__(layout, quantiser)
         self.tables, self.bits = tables, 0.0
 
     def _code(self, symbols: NDArray[np.int32] | None, rows: NDArray[np.uint8]) -> NDArray[np.int32]:
@@ -124,8 +118,8 @@ class Encode(_Given):
     end).
     """
 
-    def __init__(self, layout: Layout, tables: Tables, zones: Floats | None = None) -> None:
-        super().__init__(layout, zones)
+    def __init__(self, layout: Layout, tables: Tables, quantiser: Quantiser = ROUNDING) -> None:
+        super().__init__(layout, quantiser)
         self._encoder = Encoder(tables)
 
     def _code(self, symbols: NDArray[np.int32] | None, rows: NDArray[np.uint8]) -> NDArray[np.int32]:
@@ -141,12 +135,17 @@ class Encode(_Given):
 class Decode(Blind):
     """Pulls the slices from a payload; `finish()` checks that it ended where and how it must (else FormatError)."""
 
-    def __init__(self, layout: Layout, tables: Tables, payload: bytes, z_grid: tuple[int, int]) -> None:
-        super().__init__(layout, z_grid)
+    def __init__(
+        self, layout: Layout, tables: Tables, payload: bytes, z_grid: tuple[int, int], quantiser: Quantiser = ROUNDING
+    ) -> None:
+        super().__init__(layout, z_grid, quantiser)
         self._decoder = Decoder(payload, tables)
 
     def _code(self, symbols: NDArray[np.int32] | None, rows: NDArray[np.uint8]) -> NDArray[np.int32]:
         return self._decoder.pull(rows)
+
+    def _follow(self, rows: NDArray[np.uint8]) -> NDArray[np.int32]:
+        return self._decoder.follow(rows)
 
     def finish(self) -> None:
         """Raises FormatError if the payload is longer than its symbols or ends wrongly."""

@@ -1,7 +1,8 @@
 """How long an encoder looks for better latents: efforts 0 to 9. Decoders know nothing of it.
 
-    0   latents are rounded
-    1   latents near their mean are taken for it, where the model has dead zones (`intaglio.scales.dead_zones`)
+    0   latents go to what is nearest
+    1   and to what takes few bits: to their mean if they are near, where the model has dead zones
+        (`intaglio.scales.dead_zones`); along the cheapest path, where it has a trellis (`intaglio.quantiser`)
     2+  and, so many times less one, the picture is decoded, and y moved by what its error is worth: the networks of the
         decoder correct some of what rounding did, and analysis alone cannot know what
 
@@ -40,7 +41,7 @@ def prepared(model: Model, effort: int) -> Model:
     """The model as an encoder of this effort, 0 to 9, has it; it shares its networks with the one that is given."""
     ready = copy.copy(model)
     if effort == 0:
-        ready.zones = None
+        ready.quantiser = model.quantiser.plain()
     if effort > 1 and model.has_feedback and not model.given:
         ready.analysis = partial(_refined, model, effort - 1)
     return ready
@@ -55,7 +56,7 @@ def _refined(model: Model, rounds: int, x: Window, rate: int) -> Floats:
     weight = rate_to_lmbda(rate, model.file.lmbdas) / wanted.shape[2]  # of a sample's squared error, in bits
     lowest, best, worse = math.inf, y, False
     for _ in range(rounds):
-        coder = Round(model.layout, model.tables, model.zones)
+        coder = Round(model.layout, model.tables, model.quantiser)
         y_hat = latents(known, x, rate, coder)
         error = wanted - model.synthesis(y_hat, rate)
         cost = coder.bits + weight * float(np.square(error, dtype=np.float64).sum())

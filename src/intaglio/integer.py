@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from intaglio.errors import ModelError
 from intaglio.onnxwriter import Graph
 from intaglio.quality import RATES
-from intaglio.scales import SCALES
+from intaglio.scales import LOC_STEPS, SCALES
 from intaglio.traversal import Index, Layout
 
 LEVELS = 255  # of an activation
@@ -36,7 +36,6 @@ SUM_LIMIT = 1 << 23
 MAX_WIDTH = 1 << 13  # channels of a layer, of any network of ours
 MAX_SHIFT = 24  # more would leave nothing of any sum
 PLANE_EXPONENTS = (-16, 4)
-LOC_STEPS = 16  # means are multiples of 1/16
 HYPER, GIVEN, _STEP = "hyper_synthesis", "given", "context_"
 HYPER_LAYERS = ("first", "to_half", "to_full")
 GIVEN_LAYERS = ("first", "second", "side")

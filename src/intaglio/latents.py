@@ -20,10 +20,11 @@ from PIL import Image
 from intaglio import codec, container, images
 from intaglio import given as known
 from intaglio.bundle import Model, load_model
-from intaglio.coders import Floats, Round, place
+from intaglio.coders import ROUNDING, Floats, Round, place
 from intaglio.container import TileBox
 from intaglio.errors import ArgumentError
 from intaglio.quality import rate_to_quality
+from intaglio.quantiser import Quantiser
 from intaglio.rans import Tables
 from intaglio.scales import SCALE_MIN, SCALES, index_to_scale, scale_grid
 from intaglio.traversal import Layout
@@ -147,7 +148,7 @@ def measure(
         tiles.append(tile)
         report(len(tiles), len(boxes))
     found, z = (_joined(parts, boxes) for parts in ([tile.y for tile in tiles], [tile.z for tile in tiles]))
-    means, scales = table_moments(runner.tables)
+    means, scales = table_moments(runner.tables, runner.quantiser)
     return Latents(
         means=found.pop("loc") + means.astype(np.float32)[found["rows"]],
         scales=scales[found["rows"]],
@@ -173,8 +174,8 @@ def _joined(tiles: list[dict[str, NDArray[Any]]], boxes: tuple[TileBox, ...]) ->
 class _Recorded(Round):
     """Keeps what it sees: `y` and `z`, each what belongs to it by name; `z` is empty where there is none."""
 
-    def __init__(self, layout: Layout, tables: Tables, zones: Floats | None = None) -> None:
-        super().__init__(layout, tables, zones)
+    def __init__(self, layout: Layout, tables: Tables, quantiser: Quantiser = ROUNDING) -> None:
+        super().__init__(layout, tables, quantiser)
         self.y: dict[str, NDArray[Any]] = {}
         self.z: dict[str, NDArray[Any]] = {}
         self._slice: dict[str, NDArray[Any]] = {}
@@ -203,20 +204,22 @@ class _Recorded(Round):
         return y_hat
 
 
-def table_moments(tables: Tables) -> tuple[Doubles, Doubles]:
+def table_moments(tables: Tables, quantiser: Quantiser = ROUNDING) -> tuple[Doubles, Doubles]:
     """Mean and scale that each table stands for, beside the mean that a latent's symbol was taken from: float64 (N,).
 
     A table of the scale grid has mean 0 and its row's scale. Any other, such as one of a learned density, has the mean
-    and the standard deviation of its own distribution over the integers, escapes aside, and at least SCALE_MIN.
+    and the standard deviation of its own distribution over what its symbols stand for, escapes aside, and at least
+    SCALE_MIN.
     """
     grid = Tables.from_gaussian_scales(scale_grid())
     means, scales = np.zeros(len(tables)), np.empty(len(tables))
+    meant = np.split(quantiser.values(tables), np.cumsum(tables.sizes)[:-1])
     for row in range(len(tables)):
         first, cells = _cells(tables, row)
-        if row < SCALES and (first, *cells) == (_cells(grid, row)[0], *_cells(grid, row)[1]):
+        if not quantiser.follows and row < SCALES and (first, *cells) == (_cells(grid, row)[0], *_cells(grid, row)[1]):
             scales[row] = index_to_scale(row)
         else:
-            values, weights = first + np.arange(len(cells) - 1), np.asarray(cells[:-1], np.float64)
+            values, weights = meant[row][:-1], np.asarray(cells[:-1], np.float64)
             means[row] = np.average(values, weights=weights)
             variance = np.average((values - means[row]) ** 2, weights=weights)
             scales[row] = max(math.sqrt(variance), SCALE_MIN)

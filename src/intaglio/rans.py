@@ -67,6 +67,7 @@ Array = Any  # a NumPy array, or what NumPy can look at: a buffer, a PyTorch ten
 
 IMPLEMENTATION_VARIABLE = "INTAGLIO_CODER"  # names the implementation to use where no argument does
 MAX_TABLES = 256  # what a uint8 index can name
+SURPRISES = 8  # a table that leaves no more than this to other symbols means 0
 MAX_GAUSSIAN_SCALE = 4096.0  # wider ones have no cell worth having beside the escape
 
 
@@ -165,6 +166,12 @@ class Tables:
             raise ArgumentError(f"tables: {', '.join(sorted(missing))} missing")
         return Tables(arrays["first"], arrays["sizes"], arrays["frequencies"])
 
+    def certain(self) -> NDArray[np.bool_]:
+        """Which tables code nothing, for their symbols are all but always 0, (N,); see docs/format.md, "Tables"."""
+        inside = (self.first <= 0) & (self.first.astype(np.int64) + self.sizes - 1 > 0)
+        place = np.where(inside, self._bases - self.first, 0)
+        return inside & (self.frequencies[place] >= TOTAL - SURPRISES)
+
     def bits(self, symbols: NDArray[Any], indexes: NDArray[np.uint8]) -> NDArray[np.float64]:
         """What each symbol costs under these tables, in bits, the raw bits of an escape included.
 
@@ -250,6 +257,15 @@ class Decoder:
         symbols = np.empty(indexes.shape, dtype=np.int32)
         self._native.pull(_flat(indexes), symbols.reshape(-1))
         return symbols
+
+    def follow(self, indexes: Array) -> NDArray[np.int32]:
+        """The next slice's steps, if it was quantised by a trellis (`intaglio.quantiser.Trellis`), int32 in the shape
+        of `indexes`: uint8, rows of even states, below 64. Raises as `pull` does.
+        """
+        indexes = _indexes(indexes)
+        steps = np.empty(indexes.shape, dtype=np.int32)
+        self._native.follow(_flat(indexes), steps.reshape(-1))
+        return steps
 
     def finish(self) -> None:
         """Checks that the stream ends here; raises FormatError if not. Ends the decoder."""

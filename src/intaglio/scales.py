@@ -17,6 +17,7 @@ from intaglio.errors import ArgumentError
 SCALE_MIN = 0.11  # below it a rounded Gaussian is zero but once in 180,000 times: nothing left to save
 SCALE_MAX = 128.0  # the low channels at the top quality
 SCALES = 64
+LOC_STEPS = 16  # means are multiples of 1/16, and so are the steps of a trellis
 LOG_STEP = math.log(SCALE_MAX / SCALE_MIN) / (SCALES - 1)  # log ratio of neighbouring scales
 
 

@@ -20,7 +20,8 @@ from intaglio.bundle import Model, ReferenceModel
 from intaglio.coders import Blind, Decode, Floats, Frozen
 from intaglio.errors import FormatError
 from intaglio.given import KINDS
-from intaglio.integer import LOC_STEPS
+from intaglio.quantiser import Quantiser
+from intaglio.scales import LOC_STEPS
 from intaglio.traversal import Layout, latents
 
 # Rate, rows and columns of z. Never changed: digests of a model are compared between machines and versions.
@@ -134,7 +135,9 @@ class _Shown(Frozen):
         return super().gaussian(y, y_hat, params, step)
 
     def _code(self, symbols: NDArray[np.int32] | None, rows: NDArray[np.uint8]) -> NDArray[np.int32]:
-        found = super()._code(symbols, rows)
+        return self._shown(rows, super()._code(symbols, rows))
+
+    def _shown(self, rows: NDArray[np.uint8], found: NDArray[np.int32]) -> NDArray[np.int32]:
         self._show(Slice(rows, self._loc, found))
         return found
 
@@ -142,8 +145,8 @@ class _Shown(Frozen):
 class _Invented(Blind):
     """Symbols that are the same on every machine: hashes of their positions, larger where the table is wider."""
 
-    def __init__(self, layout: Layout, grid: tuple[int, int]) -> None:
-        super().__init__(layout, grid)
+    def __init__(self, layout: Layout, grid: tuple[int, int], quantiser: Quantiser) -> None:
+        super().__init__(layout, grid, quantiser)
         self._count = 0
 
     def _code(self, symbols: NDArray[np.int32] | None, rows: NDArray[np.uint8]) -> NDArray[np.int32]:
@@ -161,14 +164,17 @@ class _Watched(_Shown, Decode):
     """Decodes a payload and shows it."""
 
     def __init__(self, model: Model, show: Show, payload: bytes, grid: tuple[int, int]) -> None:
-        super().__init__(show, model.layout, model.tables, payload, grid)
+        super().__init__(show, model.layout, model.tables, payload, grid, model.quantiser)
+
+    def _follow(self, rows: NDArray[np.uint8]) -> NDArray[np.int32]:
+        return self._shown(rows, super()._follow(rows))
 
 
 class _Made(_Shown, _Invented):
     """Invents symbols and shows them."""
 
     def __init__(self, model: Model, show: Show, grid: tuple[int, int]) -> None:
-        super().__init__(show, model.layout, grid)
+        super().__init__(show, model.layout, grid, model.quantiser)
 
 
 class _Comparison:

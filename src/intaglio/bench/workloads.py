@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 
 from intaglio import codec, images
 from intaglio.bundle import load_model
-from intaglio.coders import Round
+from intaglio.coders import ROUNDING, Round
+from intaglio.latents import table_moments
 from intaglio.quality import quality_to_rate
+from intaglio.quantiser import Quantiser
 from intaglio.rans import Tables
 from intaglio.scales import scale_grid
 from intaglio.traversal import Layout
@@ -114,7 +116,7 @@ def picture(path: Path) -> Workload:
         about=f"{path.name}, {width} x {height}, quality {QUALITY:g}, all slices as one",
         symbols=symbols,
         indexes=indexes,
-        scales=scale_grid(),
+        scales=table_moments(model.tables)[1],
         tables=model.tables,
         costs=model.tables.bits(symbols, indexes),
         ideal="what our own tables charge",
@@ -124,8 +126,8 @@ def picture(path: Path) -> Workload:
 class _Record(Round):
     """Keeps every slice that goes through the coder."""
 
-    def __init__(self, layout: Layout, tables: Tables, zones: NDArray[np.float32] | None = None) -> None:
-        super().__init__(layout, tables, zones)
+    def __init__(self, layout: Layout, tables: Tables, quantiser: Quantiser = ROUNDING) -> None:
+        super().__init__(layout, tables, quantiser)
         self.slices: list[tuple[NDArray[np.int32], NDArray[np.uint8]]] = []
 
     def _code(self, symbols: NDArray[np.int32] | None, rows: NDArray[np.uint8]) -> NDArray[np.int32]:

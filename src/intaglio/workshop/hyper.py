@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from intaglio.gains import BANDS, NONE, OCTAVE
-from intaglio.integer import CELL, GIVEN, HYPER, LOC_STEPS, PLANE_LIMIT, Network, Planes, head_names, step_names
+from intaglio.integer import CELL, GIVEN, HYPER, PLANE_LIMIT, Network, Planes, head_names, step_names
 from intaglio.quality import MAX_RATE, RATES
-from intaglio.scales import LOG_STEP, SCALES
+from intaglio.scales import LOC_STEPS, LOG_STEP, SCALES
 from intaglio.traversal import Layout
 from intaglio.workshop.bounds import bounded, round_ste
 from intaglio.workshop.integer import Exponents, IntegerConv, Placed, frozen, requantise

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from intaglio import modelfile
 from intaglio.errors import ArgumentError, ModelError
-from intaglio.integer import LOC_STEPS, Network, from_arrays
+from intaglio.integer import Network, from_arrays
 from intaglio.modelfile import ModelFile
 from intaglio.quality import MAX_RATE
 from intaglio.rans import Tables
+from intaglio.scales import LOC_STEPS
 from intaglio.workshop import models
 from intaglio.workshop.densities import bits
 from intaglio.workshop.entropy import DeepFactorized

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from intaglio import gains
 from intaglio.errors import ArgumentError
-from intaglio.integer import GIVEN, HYPER, LOC_STEPS, step_names, to_arrays
+from intaglio.integer import GIVEN, HYPER, step_names, to_arrays
 from intaglio.modelfile import MAX_LOC
 from intaglio.quality import LMBDAS, RATES
+from intaglio.quantiser import TRELLIS_TABLES, first_tables
 from intaglio.rans import Tables
 from intaglio.scales import scale_grid
 from intaglio.traversal import Coder, Layout, Net, latents
@@ -79,6 +80,7 @@ class Model(nn.Module, ABC):
     lmbdas: ClassVar[tuple[float, float]] = LMBDAS  # of the rate steps 0 and 198
     given: ClassVar[str | None] = None  # what both ends have besides the model: nothing, or a kind of picture
     error_cost: ClassVar[float] = 0.0  # above 0, encoders have the zones of `intaglio.scales.dead_zones`
+    trellis: int = 0  # above 0, y goes through a trellis of steps of so many sixteenths: see `intaglio.quantiser`
     halo: int  # latents around a tile that analysis and synthesis look at, at most
     has_hyper: ClassVar[bool]
 
@@ -253,8 +255,9 @@ class Hyperprior(Model):
         if self.z_prior is None:
             rows = self.z_rows(torch.arange(RATES))
             assert isinstance(rows, Tensor)
-            arrays = _table_arrays(tables)
+            arrays = _table_arrays(first_tables(self.trellis) if self.trellis else tables)
             found = torch.floor(rows[:, :, 0, 0] + 0.5).to(torch.uint8).cpu().numpy()
+            found += TRELLIS_TABLES if self.trellis else 0
         else:
             own = self.z_prior.freeze()
             arrays = _table_arrays(tables, own)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from intaglio.errors import ArgumentError
 from intaglio.gains import BANDS
 from intaglio.quality import LMBDAS, MAX_RATE, rate_to_lmbda
+from intaglio.quantiser import MOST_STEP
 from intaglio.scales import LOG_STEP, SCALE_MIN, SCALES
 from intaglio.traversal import Layout
 from intaglio.workshop.bounds import bounded
@@ -51,6 +52,7 @@ class PhotoConfig:
     side: int = 128  # side information, at 1/16
     context: int = 112
     anchors: int = 12  # of every table over the quality scale
+    trellis: int = limited(0, least=0, most=MOST_STEP)  # sixteenths of a step of `intaglio.quantiser`; 0: rounding
     gains: bool = False  # whether z tells how finely y is coded at each place: see `intaglio.gains`
 
 
@@ -198,6 +200,7 @@ class Photo(Hyperprior):
             layout, config.hyper, config.side, config.context, config.anchors, falling=True, gains=config.gains
         )
         super().__init__(config, widths, Transforms(Analysis(config), Synthesis(config), HyperAnalysis(config)))
+        self.trellis = config.trellis
         if config.gains:
             self.hyper_synthesis.without_gains()
         start = math.log(2.0 / SCALE_MIN) / LOG_STEP

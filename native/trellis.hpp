@@ -1,0 +1,191 @@
+// Trellis-coded quantisation: a state says which of two quantisers the next latent has, and each symbol moves the state.
+// docs/format.md defines it. Sources: Marcellin and Fischer 1990; with entropy coding that depends on the state, and this
+// way of quantising, Schwarz et al. 2019 (dependent quantisation); its eight states, JVET-Q0243.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "block.hpp"
+#include "scalar.hpp"
+#include "tables.hpp"
+
+namespace intaglio {
+
+inline constexpr std::size_t kStates = 8;
+inline constexpr float kNever = 1e30f;  // costs of a state that cannot be
+inline constexpr std::int32_t kMostSymbol = (1 << 30) - 1;  // twice as many steps are an int32
+
+// The symbols of even states stand for even numbers of steps, those of odd states for 0 and odd ones.
+inline std::int32_t step_of(std::int32_t symbol, bool odd) {
+    return 2 * symbol - (odd ? (symbol > 0) - (symbol < 0) : 0);
+}
+
+// Every table below kTwin must have a twin, whose symbols are coded wherever its own are.
+inline void check_twins(std::span<const std::uint8_t> rows, const Tables& tables) {
+    if (tables.size() < 2 * kTwin || tables.shifted() || !tables.twins())
+        throw ArgumentError("tables: a trellis needs 64 tables and their twins, none certain that its twin is not, "
+                            "and symbols of 16 bits");
+    for (const std::uint8_t row : rows)
+        if (row >= kTwin) throw ArgumentError("index " + std::to_string(row) + " is too large: a trellis has 64");
+}
+
+// What the encoder of a slice chooses.
+struct Quantised {
+    std::span<std::int32_t> symbols;
+    std::span<std::uint8_t> rows;  // of the tables that they are coded with
+    std::span<std::int32_t> steps;
+};
+
+// Finds the symbols of least cost, bits + `weight` (latent - step)^2, by Viterbi's algorithm in each chain.
+class Trellis {
+public:
+    // Latents come in units of a step; `weight` is what their squared error is worth, in bits.
+    Trellis(const Tables& tables, float weight) : tables_(tables), weight_(weight) {
+        if (!(weight > 0.0f) || !std::isfinite(weight)) throw ArgumentError("the weight of errors must be above 0");
+        check_twins({}, tables);
+        near_.resize(2 * kTwin * kNear);
+        for (std::size_t row = 0; row < 2 * kTwin; ++row)
+            for (int symbol = -kNear / 2; symbol < kNear / 2; ++symbol)
+                near_[row * kNear + static_cast<std::size_t>(symbol + kNear / 2)] = exact_bits(row, symbol);
+    }
+
+    void quantise(std::span<const float> latents, std::span<const std::uint8_t> rows, const Quantised& out) {
+        const std::size_t size = latents.size();
+        if (rows.size() != size || out.symbols.size() != size || out.rows.size() != size || out.steps.size() != size)
+            throw ArgumentError("latents, indexes and results differ in number");
+        check_twins(rows, tables_);
+        if (!std::ranges::all_of(latents, [](float latent) { return std::abs(latent) < kMostSymbol; }))
+            throw ArgumentError("latents must lie between -2^30 and 2^30 steps");
+        for (auto& chain : chains_) chain.clear();
+        for (std::size_t start = 0; start < size; start += kBlock) {
+            std::size_t number = 0;
+            for (std::size_t place = start; place < std::min(size, start + kBlock); ++place) {
+                if (!tables_.view().certain[rows[place]]) {
+                    chains_[number++ % kChains].push_back(place);
+                    continue;
+                }
+                settle(out, place, rows[place], certain(latents[place]));
+            }
+        }
+        for (const auto& chain : chains_) search(latents, rows, out, chain);
+    }
+
+private:
+    struct Choice {
+        float cost = std::numeric_limits<float>::max();
+        std::int32_t symbol = 0;
+    };
+
+    static void settle(const Quantised& out, std::size_t place, std::uint8_t row, std::int32_t symbol) {
+        out.symbols[place] = symbol;
+        out.rows[place] = row;
+        out.steps[place] = step_of(symbol, row >= kTwin);
+    }
+
+    // A surprise takes some 15 bits and twice its logarithm.
+    std::int32_t certain(float latent) const {
+        const auto nearest = static_cast<std::int32_t>(std::lround(latent / 2.0f));
+        const float left = latent - 2.0f * static_cast<float>(nearest);
+        const float bits = 15.0f + 2.0f * std::log2(static_cast<float>(std::max(std::abs(nearest), 1)));
+        return weight_ * (latent * latent - left * left) > bits ? nearest : 0;
+    }
+
+    float exact_bits(std::size_t row, std::int32_t symbol) const {
+        const std::int64_t offset = symbol - tables_.first(row);
+        const std::int64_t regular = tables_.regular(row);
+        const bool inside = offset >= 0 && offset < regular;
+        const Cell& cell = tables_.view().cells[tables_.view().rows[row].base + (inside ? offset : regular)];
+        const float bits = kPrecision - std::log2(static_cast<float>(cell.frequency));
+        if (inside) return bits;
+        const std::int64_t beyond = offset < 0 ? -offset : offset - regular + 1;
+        return bits + 2.0f + 2.0f * std::floor(std::log2(static_cast<float>(beyond)));
+    }
+
+    float bits(std::size_t row, std::int32_t symbol) const {
+        const auto near = static_cast<std::uint32_t>(symbol + kNear / 2);
+        return near < kNear ? near_[row * kNear + near] : exact_bits(row, symbol);
+    }
+
+    // An escape counts as the symbol after the table's last, whatever it is.
+    bool is_odd(std::size_t row, std::int32_t symbol) const {
+        const std::int64_t offset = symbol - tables_.first(row);
+        const std::int64_t regular = tables_.regular(row);
+        const bool inside = offset >= 0 && offset < regular;
+        return (inside ? symbol : tables_.first(row) + regular) & 1;
+    }
+
+    // The best symbols of one quantiser after which the state counts them as even, and as odd.
+    std::array<Choice, 2> best(float latent, std::size_t row, bool odd) const {
+        std::array<Choice, 2> found;
+        const float half = odd ? 0.5f * (std::abs(latent) + 1.0f) : 0.5f * std::abs(latent);
+        const auto below = static_cast<std::int32_t>(half);
+        const std::int32_t sign = latent < 0.0f ? -1 : 1;
+        for (const std::int32_t symbol : {sign * below, sign * (below + 1), 0}) {
+            const float left = latent - static_cast<float>(step_of(symbol, odd));
+            const float cost = weight_ * left * left + bits(row, symbol);
+            Choice& choice = found[is_odd(row, symbol)];
+            if (cost < choice.cost) choice = {cost, symbol};
+        }
+        return found;
+    }
+
+    void search(std::span<const float> latents, std::span<const std::uint8_t> rows, const Quantised& out,
+                const std::vector<std::size_t>& chain) {
+        ways_.resize(chain.size());
+        std::array<float, kStates> costs;
+        costs.fill(kNever);
+        costs[0] = 0.0f;
+        for (std::size_t number = 0; number < chain.size(); ++number) {
+            const std::size_t row = rows[chain[number]];
+            const float latent = latents[chain[number]];
+            const std::array<std::array<Choice, 2>, 2> choices{best(latent, row, false),
+                                                               best(latent, row + kTwin, true)};
+            std::array<float, kStates> next;
+            next.fill(std::numeric_limits<float>::max());
+            Way& way = ways_[number];
+            for (std::uint32_t state = 0; state < kStates; ++state) {
+                for (std::int32_t parity = 0; parity < 2; ++parity) {
+                    const Choice& choice = choices[state & 1][static_cast<std::size_t>(parity)];
+                    const std::uint32_t to = next_state(state, parity);
+                    const float cost = costs[state] + choice.cost;
+                    if (cost >= next[to]) continue;
+                    next[to] = cost;
+                    way.from[to] = static_cast<std::uint8_t>(state);
+                    way.symbol[to] = choice.symbol;
+                }
+            }
+            const float least = *std::ranges::min_element(next);
+            std::ranges::transform(next, costs.begin(), [least](float cost) { return std::min(cost - least, kNever); });
+        }
+        auto state = static_cast<std::size_t>(std::ranges::min_element(costs) - costs.begin());
+        for (std::size_t number = chain.size(); number-- > 0;) {
+            const std::size_t place = chain[number];
+            const Way& way = ways_[number];
+            const std::uint8_t from = way.from[state];
+            settle(out, place, static_cast<std::uint8_t>(rows[place] | (from & 1) * kTwin), way.symbol[state]);
+            state = from;
+        }
+    }
+
+    // Into each state: the best one before it, and the symbol between them.
+    struct Way {
+        std::array<std::uint8_t, kStates> from;
+        std::array<std::int32_t, kStates> symbol;
+    };
+
+    const Tables& tables_;
+    float weight_;
+    std::vector<float> near_;  // bits of kNear symbols of each table
+    std::array<std::vector<std::size_t>, kChains> chains_;
+    std::vector<Way> ways_;
+};
+
+}  // namespace intaglio
