@@ -202,7 +202,7 @@ def test_another_process_decodes_the_very_latents_of_the_encoder(
     path.write_bytes(intaglio.encode(picture, quality))
     model = intaglio.load_model()
     window = Window(images.pad_to_multiple(picture, 64), (0, 0, 16, 16))
-    expected = latents(model, window, quality_to_rate(quality), Encode(model.layout, model.tables, model.zones))
+    expected = latents(model, window, quality_to_rate(quality), Encode(model.layout, model.tables, model.quantiser))
     code = (
         "import sys, numpy; from pathlib import Path; from intaglio import codec\n"
         f"y_hat = codec.decode_latents(Path(sys.argv[1]).read_bytes(), threads={threads})\n"

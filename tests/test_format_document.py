@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 import struct
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 
 import reference_rans as reference
+from document import PAGE, DamagedError, block, documented_loop
 from intaglio import codec, container, given
 from intaglio.bundle import Model, ReferenceModel, load_model
 from intaglio.container import Container, Header, read, write
@@ -23,8 +23,6 @@ from intaglio.rans import Encoder
 from intaglio.traversal import Layout
 from rans_cases import outcome, tables_of
 from small_models import tiny
-
-PAGE = (Path(__file__).parent.parent / "docs" / "format.md").read_text(encoding="utf-8")
 
 # Symbols of every kind (inside, at the edges, escapes up to the ends of int32, zeros and surprises of a certain
 # table), in slices, as the coder wrote them.
@@ -42,29 +40,6 @@ PAYLOAD = bytes.fromhex(
 
 
 SMALL = Path(__file__).parent / "golden" / "v1"
-
-
-class DamagedError(Exception):
-    """What `require` of the document's loop raises."""
-
-
-def require(condition: bool) -> None:
-    if not condition:
-        raise DamagedError
-
-
-def block(language: str, holding: str = "") -> str:
-    """The one block of that language that holds these words."""
-    found = re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
-    found = [each for each in found if holding in each]
-    assert len(found) == 1
-    return found[0]
-
-
-def documented_loop() -> Callable[[bytes, Any, Iterable[Sequence[int]]], Iterator[list[int]]]:
-    names: dict[str, Any] = {"math": math, "require": require}
-    exec(block("python", "def decode("), names)
-    return names["decode"]
 
 
 def documented_parts() -> Callable[[str, int, int, int], list[tuple[int, int, int, int, int]]]:

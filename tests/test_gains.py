@@ -70,7 +70,7 @@ def test_encoder_and_decoder_have_the_same_latents_and_the_picture_is_theirs(mod
         (payload,) = container.read(data).payloads
         rate = round(2 * quality - 2)
         window = codec.Window(pixels, (0, 0, 8, 12))
-        written = latents(model, window, rate, Encode(model.layout, model.tables, model.zones))
+        written = latents(model, window, rate, Encode(model.layout, model.tables, model.quantiser))
         read = latents(model, None, rate, Decode(model.layout, model.tables, payload, (2, 3)))
         assert np.array_equal(written, read)
         assert np.array_equal(codec.decode(data, model=model), model.synthesis(read, rate))

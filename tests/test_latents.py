@@ -16,6 +16,7 @@ from intaglio.bundle import Model, Window, load_model
 from intaglio.coders import take
 from intaglio.errors import ArgumentError
 from intaglio.latents import Latents, Moments
+from intaglio.quantiser import Rounding
 from intaglio.rans import Encoder, Tables
 from intaglio.scales import SCALE_MIN, index_to_scale, scale_grid
 from intaglio.traversal import Layout
@@ -46,7 +47,7 @@ class Simulated(Model):
     def __init__(self, y: np.ndarray, tables: Tables, loc: np.ndarray, rows: np.ndarray) -> None:
         self.layout, self.tables, self.halo, self.fixed_rate = Layout(y.shape[1], "channels"), tables, 0, 49
         self.model_id, self.name, self.has_hyper = b"test", "simulated", False
-        self.given = self.zones = None
+        self.given, self.quantiser = None, Rounding()
         self._y, self._loc, self._rows = y.astype(np.float32), loc[None, :, None, None], rows[None, :, None, None]
 
     def analysis(self, x: Window, rate: int) -> np.ndarray:

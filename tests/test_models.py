@@ -181,7 +181,7 @@ class Charged(Round):
 def test_the_workshop_estimates_what_the_tables_charge(case: Case, picture: np.ndarray) -> None:
     layout, faint = case.model.layout, picture // 8 + 112
     ours = Charged(case)
-    theirs = coders.Round(layout, case.runnable.tables, case.runnable.zones)
+    theirs = coders.Round(layout, case.runnable.tables, case.runnable.quantiser)
     pair, seen = pair_of(case.model, faint), seen_by(case.model, faint)
     case.model.walk(pair, torch.tensor([RATE]), ours)
     latents(case.runnable, Window(faint, (0, 0, 8, 12), seen), RATE, theirs, seen)
@@ -194,7 +194,7 @@ def test_what_is_decoded_is_what_was_encoded(case: Case, picture: np.ndarray, qu
     runnable = case.runnable
     given, seen = given_to(runnable, picture), seen_by(runnable, picture)
     header = codec.header_for(picture, codec.rate_for(quality, runnable), runnable, seen)
-    coder = coders.Encode(runnable.layout, runnable.tables, runnable.zones)
+    coder = coders.Encode(runnable.layout, runnable.tables, runnable.quantiser)
     y_hat = latents(runnable, Window(picture, (0, 0, 8, 12), seen), header.rate, coder, seen)
     data = intaglio.encode(picture, quality, model=runnable, given=given)
     assert container.read(data).payloads == (coder.finish(),)

@@ -12,6 +12,7 @@ import torch
 
 from intaglio.coders import Decode, Encode, Floats, Round, place, take
 from intaglio.errors import ArgumentError, FormatError
+from intaglio.quantiser import Rounding
 from intaglio.rans import Tables
 from intaglio.scales import SCALES, dead_zones, scale_grid
 from intaglio.traversal import GROUPS, Layout, latents
@@ -154,7 +155,7 @@ def test_the_coders_of_both_worlds_agree(
 ) -> None:
     deviation = 1.0 if error_cost else 9.0
     y = rng.normal(0, deviation, size=(1, 16, 6, 4)).astype(np.float32)
-    numpy_coder = Round(layout, tables, dead_zones(error_cost) if error_cost else None)
+    numpy_coder = Round(layout, tables, Rounding(dead_zones(error_cost) if error_cost else None))
     torch_coder = TorchRound(layout, error_cost=error_cost)
     numpy_hat, torch_hat = np.zeros_like(y), torch.zeros(y.shape)
     for step in range(layout.steps):
@@ -179,7 +180,7 @@ def test_within_its_zone_a_latent_is_its_mean(tables: Tables, rng: np.random.Gen
     y, loc = (rng.normal(0, each, size=(1, 16, 6, 4)).astype(np.float32) for each in (0.8, 2.0))
     loc, found = take(loc, QUAD, 0), {}
     for name, zones in {"rounded": None, "zones": dead_zones(cost)}.items():
-        coder = Round(QUAD, tables, zones)
+        coder = Round(QUAD, tables, Rounding(zones))
         y_hat = coder.gaussian(y, np.zeros_like(y), (loc, rows), 0)
         symbols = np.rint(take(y_hat, QUAD, 0) - loc).astype(np.int32)
         error = (take(y - y_hat, QUAD, 0)).astype(np.float64) ** 2

@@ -69,9 +69,12 @@ def export(
     checkpoint: Annotated[Path, typer.Argument(help="Folder of a training run.")],
     output: Annotated[Path, typer.Argument(help="The .itgm file to write.")],
     name: Annotated[str | None, typer.Option(help="What the model is called; default: as its network.")] = None,
+    fit: Annotated[Path | None, typer.Option(help="Pictures to fit a trellis' tables to; default: training's.")] = None,
 ) -> None:
     """Make a model file of a training run (needs the extra intaglio[train])."""
-    file = _workshop("export").export(checkpoint, output, name)
+    work = _workshop("export")
+    with Bar("fitting tables") as bar:
+        file = work.export(checkpoint, output, name, fit, bar)
     typer.echo(f"{output}: model {file.name!r}, id {file.model_id.hex()}")
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -67,7 +68,7 @@ class Rounding:
         return _symbols(tables).astype(np.float64)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Trellis:
     """To whole numbers of steps, along the cheapest path. Final.
 
@@ -97,8 +98,9 @@ class Trellis:
         symbols, steps = np.empty(values.shape, np.int32), np.empty(values.shape, np.int32)
         used = np.empty(values.shape, np.uint8)
         latents = np.ascontiguousarray(values / self.step, np.float32)
-        flat = (each.reshape(-1) for each in (latents, np.ascontiguousarray(rows), symbols, used, steps))
-        _native.quantise(self.tables.native, float(self.error_cost * self.step**2), *flat)
+        weight, places = float(self.error_cost * self.step**2), np.ascontiguousarray(rows).reshape(-1)
+        out = symbols.reshape(-1), used.reshape(-1), steps.reshape(-1)
+        _native.quantise(self.tables.native, weight, latents.reshape(-1), places, *out)
         return symbols, used, steps
 
     def offsets(self, steps: Symbols) -> Floats:
@@ -154,6 +156,7 @@ def _check_twins(tables: Tables) -> None:
         raise ValueError("a table of odd states is certain where that of even ones is not")
 
 
+@lru_cache(maxsize=4)
 def first_tables(size: int) -> Tables:
     """The tables of a trellis with steps of `size` sixteenths before any are fitted to what it codes: those of y, even
     states first, then the scale grid's, for z. Cells are bounded midway between their neighbours.

@@ -25,7 +25,6 @@ from intaglio.latents import table_moments
 from intaglio.quality import quality_to_rate
 from intaglio.quantiser import Quantiser
 from intaglio.rans import Tables
-from intaglio.scales import scale_grid
 from intaglio.traversal import Layout
 
 SYNTHETIC = ("dense", "sparse")

@@ -63,8 +63,8 @@ def closed_bits(value: Tensor) -> Tensor:
     return torch.log2(value.abs().clamp_min(1.0))
 
 
-class _Summing(Coder[Tensor]):
-    """Sums as the traversal goes, (B,) each: `bits` by the densities, and with `apart` `closed`, which is y's
+class Summing(Coder[Tensor]):
+    """Abstract. Sums as the traversal goes, (B,) each: `bits` by the densities, and with `apart` `closed`, which is y's
     `closed_bits`.
 
     With `apart`, no gradient of `bits` reaches y (if the net hides it from the other parts, too, as
@@ -101,19 +101,25 @@ class _Summing(Coder[Tensor]):
     def gaussian(
         self, y: Tensor | None, y_hat: Tensor, params: tuple[Tensor, Tensor | Likelihood], step: int
     ) -> Tensor:
-        assert y is not None
         loc, index = params
-        parts = self.layout.parts(step)
         known = loc.detach() if self.apart else loc
-        value = torch.cat([y[part] for part in parts], 1) - known
+        value = self._slice_of(y, step) - known
         charged, handed = self._zeroed(value, index, self._quantise(value))
         if self.apart:
             self.closed = self.closed + closed_bits(charged).sum((1, 2, 3))
             charged = charged.detach() + (known - loc)  # the same value, whose gradient goes to the mean alone
         self._charge(charged, _likelihood(index), handed)
-        y_hat = y_hat.clone()
-        for part, values in zip(parts, (handed + known).split(self.layout.widths(step), 1), strict=True):
-            y_hat[part] = values
+        return self._placed(y_hat, handed + known, step)
+
+    def _slice_of(self, y: Tensor | None, step: int) -> Tensor:
+        assert y is not None
+        return torch.cat([y[part] for part in self.layout.parts(step)], 1)
+
+    def _placed(self, y_hat: Tensor, values: Tensor, step: int) -> Tensor:
+        """y_hat with a step's slice."""
+        y_hat, widths = y_hat.clone(), self.layout.widths(step)
+        for part, each in zip(self.layout.parts(step), values.split(widths, 1), strict=True):
+            y_hat[part] = each
         return y_hat
 
     def _zeroed(self, value: Tensor, rows: Tensor | Likelihood, both: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -132,7 +138,7 @@ def _likelihood(rows: Tensor | Likelihood) -> Likelihood:
     return Rows(rows) if isinstance(rows, Tensor) else rows
 
 
-class Mixed(_Summing):
+class Mixed(Summing):
     """Charges the latent plus noise U(-1/2, 1/2); hands on the latent rounded straight through."""
 
     zoned = False, True
@@ -141,7 +147,7 @@ class Mixed(_Summing):
         return noise(value), straight_through(value)
 
 
-class Slope(_Summing):
+class Slope(Summing):
     """Charges what it hands on, the latent rounded straight through; the latent itself feels the slope of what it would
     cost in the mean with noise U(-1/2, 1/2): the difference of the costs half a step above it and below.
 
@@ -161,7 +167,7 @@ class Slope(_Summing):
         self.bits = self.bits + bits.sum((1, 2, 3))
 
 
-class Noise(_Summing):
+class Noise(Summing):
     """Charges and hands on the latent plus noise U(-1/2, 1/2)."""
 
     def _quantise(self, value: Tensor) -> tuple[Tensor, Tensor]:
@@ -169,7 +175,7 @@ class Noise(_Summing):
         return noisy, noisy
 
 
-class Hard(_Summing):
+class Hard(Summing):
     """Charges and hands on the latent rounded straight through: what the codec will do, for a frozen analysis."""
 
     zoned = True, True
@@ -179,7 +185,7 @@ class Hard(_Summing):
         return rounded, rounded
 
 
-class Dither(_Summing):
+class Dither(Summing):
     """Charges and hands on the latent rounded on a grid that one draw shifts, for all latents of a slice alike."""
 
     def _quantise(self, value: Tensor) -> tuple[Tensor, Tensor]:
@@ -187,7 +193,7 @@ class Dither(_Summing):
         return shifted, shifted
 
 
-class Soft(_Summing):
+class Soft(Summing):
     """Charges the latent softly rounded plus noise U(-1/2, 1/2); hands on what the latent was, in the mean."""
 
     alpha = 1.0  # hardness of the rounding: 0 is none
@@ -197,7 +203,7 @@ class Soft(_Summing):
         return noisy, soft_round_mean(noisy, self.alpha)
 
 
-class Gumbel(_Summing):
+class Gumbel(Summing):
     """Charges and hands on a mix of the whole numbers around each latent, by weights that are drawn: nearly one of them
     where the `temperature` is low. Stochastic Gumbel annealing: Yang, Bamler and Mandt 2020 (arXiv 2006.04240).
     """
@@ -213,7 +219,7 @@ class Gumbel(_Summing):
         return mixed, mixed
 
 
-class Round(_Summing):
+class Round(Summing):
     """Rounds the latent and its table's row; charges what the tables will."""
 
     zoned = True, True

@@ -20,11 +20,14 @@ from intaglio.images import atomic_write
 from intaglio.modelfile import ModelFile
 from intaglio.quality import lmbda_to_rate
 from intaglio.workshop import checkpoint, models
+from intaglio.workshop.data import load_pictures, picture_files
+from intaglio.workshop.fitting import Progress, fitted
 from intaglio.workshop.models.base import Hyperprior, Model, Pair
 from intaglio.workshop.models.conditional import Conditional
 from intaglio.workshop.models.photo import Synthesis
 from intaglio.workshop.models.seen import CELL
 
+FITTED = 24  # pictures are enough to fit tables to
 SMALL = 1024  # arrays with fewer elements keep 32 bits
 
 
@@ -207,11 +210,18 @@ def model_file(model: Model, name: str, record: dict[str, Any], more: dict[str, 
     return ModelFile(name, graphs, arrays, model.file_config() | (more or {}), record)
 
 
-def export(source: str | Path, target: str | Path, name: str | None = None) -> ModelFile:
+def export(
+    source: str | Path,
+    target: str | Path,
+    name: str | None = None,
+    pictures: Path | None = None,
+    progress: Progress | None = None,
+) -> ModelFile:
     """Writes the averaged weights of the checkpoint folder `source` as the model file `target`.
 
-    name: what the model is called; that of its network unless given. Raises ArgumentError if there is no checkpoint,
-    ModelError if it is damaged or of another version.
+    name: what the model is called; that of its network unless given. pictures: a folder of those that the tables of a
+    trellis are fitted to, training's unless given; progress: called as they are coded. Raises ArgumentError if there is
+    no checkpoint, or no such picture, ModelError if it is damaged or of another version.
     """
     state, record = checkpoint.load(Path(source))
     config = record["config"]
@@ -231,5 +241,9 @@ def export(source: str | Path, target: str | Path, name: str | None = None) -> M
     more = {"rate": lmbda_to_rate(lmbda, model.lmbdas)} if lmbda else {}
     more |= {"network": network} if name not in (None, network) else {}
     file = model_file(model, name or network, training, more)
+    if model.trellis:
+        files = picture_files(pictures or config["data"]["train"], "pictures to fit tables to, --fit")
+        some = load_pictures(files[:: max(1, len(files) // FITTED)], "decoding pictures to fit tables to")
+        file = fitted(file, some, progress)
     atomic_write(target, modelfile.write(file))
     return file

@@ -13,9 +13,9 @@ from intaglio import codec
 from intaglio.bundle import Model
 from intaglio.coders import ROUNDING, Round
 from intaglio.modelfile import ModelFile
+from intaglio.pmf import TOTAL, gaussian
 from intaglio.quality import MAX_RATE
 from intaglio.quantiser import MOST_CERTAIN, TRELLIS_TABLES, Quantiser, cells
-from intaglio.pmf import TOTAL, gaussian
 from intaglio.rans import Tables
 from intaglio.scales import SCALES, scale_grid
 from intaglio.traversal import Layout
@@ -61,7 +61,7 @@ def fitted(file: ModelFile, pictures: Sequence[NDArray[np.uint8]], progress: Pro
             if progress:
                 progress(done, total)
         arrays = {f"tables.{name}": each for name, each in _tables(counts, file.config["trellis"]).to_arrays().items()}
-        file = replace(file, arrays=file.arrays | arrays)
+        file = replace(file, arrays=dict(file.arrays) | arrays)
     return file
 
 

@@ -9,11 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from intaglio.workshop.coders import QUANTISERS, Hard, Soft
+from intaglio.errors import ArgumentError
+from intaglio.workshop.coders import QUANTISERS, Hard, Soft, Summing
 from intaglio.workshop.config import TrainConfig
 from intaglio.workshop.loss import Criterion, rate_distortion
 from intaglio.workshop.models.base import Model
 from intaglio.workshop.quantise import annealed
+from intaglio.workshop.trellis import FollowedSlope
 
 
 class Apart:
@@ -51,14 +53,23 @@ class Objective(nn.Module):
         self.model, self.autocast = model, autocast
         self.criterion = Criterion(options.distortion, options.lmbda, model.lmbdas)
         self.apart = options.rate_term == "log2"
+        if model.trellis and (self.apart or options.quantiser != "slope"):
+            wanted = 'set quantiser = "slope" and rate_term = "density"'
+            raise ArgumentError(f"configuration: [train] a model with a trellis is trained along its paths: {wanted}")
         self.quantiser, self.alphas = QUANTISERS[options.quantiser], options.soft_alpha
+
+    def _coder(self, progress: float, hard: bool) -> Summing:
+        if self.model.trellis:
+            return FollowedSlope(self.model.layout, self.model.trellis)
+        coder = (Hard if hard else self.quantiser)(self.model.layout, self.apart, self.model.error_cost)
+        if isinstance(coder, Soft):
+            coder.alpha = annealed(progress, *self.alphas)
+        return coder
 
     def forward(self, batch: Tensor, rate: Tensor, progress: float, hard: bool) -> tuple[Tensor, ...]:
         """`progress`: 0..1, how much of the run is done; `hard`: round the latents, as the codec will."""
         pair = self.model.pair(batch)
-        coder = (Hard if hard else self.quantiser)(self.model.layout, self.apart, self.model.error_cost)
-        if isinstance(coder, Soft):
-            coder.alpha = annealed(progress, *self.alphas)
+        coder = self._coder(progress, hard)
         net = Apart(self.model) if self.apart else None
         with self.autocast():
             decoded = self.model.walk(pair, rate, coder, net)

@@ -32,6 +32,7 @@ from intaglio.workshop.coders import Gumbel, Round, Slope
 from intaglio.workshop.loss import Criterion, rate_distortion
 from intaglio.workshop.models.base import Model
 from intaglio.workshop.quantise import annealed
+from intaglio.workshop.trellis import FollowedSlope
 
 Progress = Callable[[int, int], None]
 Arrays = NDArray[np.float32]
@@ -60,6 +61,8 @@ class Descent:
 
     def coder(self, model: Model, step: int) -> Slope | Gumbel:
         """What rounds at a step."""
+        if self.kind == "slope" and model.trellis:
+            return FollowedSlope(model.layout, model.trellis)
         if self.kind == "slope":
             return Slope(model.layout, error_cost=model.error_cost)
         coder = Gumbel(model.layout)
@@ -126,7 +129,7 @@ def latents(
     for step in range(descent.count + 1):
         if step % _SEEN_EVERY == 0 or step == descent.count:
             with torch.no_grad():
-                cost = float(_loss(net, x, rates, Round(model.layout, error_cost=model.error_cost)))
+                cost = float(_loss(net, x, rates, model.rounding()))
             if cost < lowest:
                 lowest, best = cost, [each.detach().clone() for each in free]
         if step < descent.count:
@@ -164,6 +167,8 @@ def encode(
     pixels, runner = images.from_image(image).pixels, load_model(model)
     if runner.given or not runner.has_hyper:
         raise ArgumentError(f"model {runner.name!r} cannot be refined: it must have a hyperprior, and take no picture")
+    if descent.kind != "slope" and runner.quantiser.follows:
+        raise ArgumentError(f"model {runner.name!r} has a trellis, where {descent.kind!r} finds nothing: take 'slope'")
     trained = runner.file.record.get("train", {}).get("distortion", "mse")
     if trained != "mse":
         wanted = "refinement lowers the squared error: take a model that was trained for that"

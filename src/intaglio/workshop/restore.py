@@ -16,6 +16,7 @@ from intaglio.errors import ArgumentError, ModelError
 from intaglio.integer import Network, from_arrays
 from intaglio.modelfile import ModelFile
 from intaglio.quality import MAX_RATE
+from intaglio.quantiser import TRELLIS_TABLES, Trellis
 from intaglio.rans import Tables
 from intaglio.scales import LOC_STEPS
 from intaglio.workshop import models
@@ -48,6 +49,8 @@ def model(file: ModelFile) -> Model:
     made = models.build(network, **{key: value for key, value in file.config.items() if key in known})
     made.load_state_dict(weights(file, made, hold=True))
     made.lmbdas, made.error_cost = file.lmbdas, file.config.get("error_cost", 0.0)  # type: ignore[misc]
+    if made.trellis:
+        made.trellis = Trellis(_tables(file), made.trellis.size, made.error_cost)
     return made.eval()
 
 
@@ -77,7 +80,8 @@ def weights(file: ModelFile, model: Model, hold: bool = False) -> dict[str, Tens
     rows, table = file.arrays.get("z_rows"), getattr(model, "z_index", None)
     if rows is not None and isinstance(table, RateTable) and len(rows) > MAX_RATE:
         rates = np.round(np.linspace(0, MAX_RATE, len(table.anchors))).astype(int)
-        found["z_index.anchors"] = torch.from_numpy(rows[rates].astype(np.float32)) / table.unit
+        before = TRELLIS_TABLES if file.config.get("trellis") else 0  # tables of y
+        found["z_index.anchors"] = torch.from_numpy(rows[rates].astype(np.float32) - before) / table.unit
     for name, value in wanted.items():
         if name not in found or found[name].shape != value.shape:
             raise ModelError(
@@ -99,8 +103,7 @@ def _start_prior(file: ModelFile, model: Model) -> None:
         rows, loc = arrays.get("z_rows", nothing[None])[0], np.zeros(prior.rows)
     else:
         rows, loc = arrays.get("y_rows", nothing), arrays.get("y_loc", nothing) / LOC_STEPS
-    tables = {name.removeprefix("tables."): each for name, each in arrays.items() if name.startswith("tables.")}
-    scales = _scales(Tables.from_arrays(tables))
+    scales = _scales(_tables(file))
     if not len(rows) == len(loc) == prior.rows or int(rows.max()) >= len(scales):
         wanted = f"a table for each of {prior.rows} channels"
         raise ModelError(f"model file {file.name!r} does not have {wanted}; is it the same model?")
@@ -108,6 +111,11 @@ def _start_prior(file: ModelFile, model: Model) -> None:
     fresh.shrink(1.0 / scales[torch.from_numpy(rows.astype(np.int64))])
     fresh.centre(torch.from_numpy(loc).float())
     prior.load_state_dict(fresh.state_dict())
+
+
+def _tables(file: ModelFile) -> Tables:
+    named = {name.removeprefix("tables."): each for name, each in file.arrays.items() if name.startswith("tables.")}
+    return Tables.from_arrays(named)
 
 
 def _scales(tables: Tables) -> Tensor:

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from intaglio.images import atomic_write
-from intaglio.workshop.coders import Round
 from intaglio.workshop.config import CROP_UNIT, RunConfig
 from intaglio.workshop.data import at_least, load_pictures, picture_files
 from intaglio.workshop.loss import Criterion, rate_distortion
@@ -47,7 +46,7 @@ class Validator:
             with torch.random.fork_rng():
                 torch.manual_seed(number)
                 pair = model.pair(crop.to(device))
-            coder = Round(model.layout, error_cost=model.error_cost)
+            coder = model.rounding()
             decoded = model.walk(pair, steps, coder).clamp(0.0, 1.0)
             assert isinstance(coder.bits, Tensor)
             result = rate_distortion(pair[0], decoded, coder.bits, steps, Criterion(lmbdas=model.lmbdas))

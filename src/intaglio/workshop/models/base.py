@@ -18,14 +18,15 @@ from intaglio.errors import ArgumentError
 from intaglio.integer import GIVEN, HYPER, step_names, to_arrays
 from intaglio.modelfile import MAX_LOC
 from intaglio.quality import LMBDAS, RATES
-from intaglio.quantiser import TRELLIS_TABLES, first_tables
+from intaglio.quantiser import TRELLIS_TABLES, Trellis
 from intaglio.rans import Tables
-from intaglio.scales import scale_grid
+from intaglio.scales import LOC_STEPS, scale_grid
 from intaglio.traversal import Coder, Layout, Net, latents
 from intaglio.workshop.bounds import bounded
-from intaglio.workshop.coders import Likelihood
+from intaglio.workshop.coders import Likelihood, Round
 from intaglio.workshop.entropy_base import Factorized
 from intaglio.workshop.hyper import ContextStep, GivenSide, HyperSynthesis, Widths
+from intaglio.workshop.trellis import FollowedRound
 
 Arrays = dict[str, NDArray[Any]]
 IntegerNetwork = HyperSynthesis | GivenSide | ContextStep
@@ -79,8 +80,8 @@ class Model(nn.Module, ABC):
     fixed: ClassVar[bool] = True  # trained for one lambda; otherwise for the whole quality scale
     lmbdas: ClassVar[tuple[float, float]] = LMBDAS  # of the rate steps 0 and 198
     given: ClassVar[str | None] = None  # what both ends have besides the model: nothing, or a kind of picture
-    error_cost: ClassVar[float] = 0.0  # above 0, encoders have the zones of `intaglio.scales.dead_zones`
-    trellis: int = 0  # above 0, y goes through a trellis of steps of so many sixteenths: see `intaglio.quantiser`
+    error_cost: float = 0.0  # bits that an error of 1 in y is worth to encoders; 0: they only round
+    trellis: Trellis | None = None  # what y goes through, if it is not rounded
     halo: int  # latents around a tile that analysis and synthesis look at, at most
     has_hyper: ClassVar[bool]
 
@@ -117,6 +118,12 @@ class Model(nn.Module, ABC):
 
         Raises ArgumentError naming the channel for which exactness cannot be proved.
         """
+
+    def rounding(self) -> Round:
+        """What rounds y as the codec will, and sums its bits."""
+        return (
+            FollowedRound(self.layout, self.trellis) if self.trellis else Round(self.layout, error_cost=self.error_cost)
+        )
 
     def networks(self) -> dict[str, IntegerNetwork]:
         """The integer networks by name; none without a hyperprior."""
@@ -255,7 +262,7 @@ class Hyperprior(Model):
         if self.z_prior is None:
             rows = self.z_rows(torch.arange(RATES))
             assert isinstance(rows, Tensor)
-            arrays = _table_arrays(first_tables(self.trellis) if self.trellis else tables)
+            arrays = _table_arrays(self.trellis.tables if self.trellis else tables)
             found = torch.floor(rows[:, :, 0, 0] + 0.5).to(torch.uint8).cpu().numpy()
             found += TRELLIS_TABLES if self.trellis else 0
         else:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from intaglio.errors import ArgumentError
 from intaglio.gains import BANDS
 from intaglio.quality import LMBDAS, MAX_RATE, rate_to_lmbda
-from intaglio.quantiser import MOST_STEP
+from intaglio.quantiser import MOST_STEP, Trellis, first_tables
 from intaglio.scales import LOG_STEP, SCALE_MIN, SCALES
 from intaglio.traversal import Layout
 from intaglio.workshop.bounds import bounded
@@ -37,6 +37,7 @@ PATCH = 16  # y lives at 1/16 of the picture's scale
 ENDS = 0.0003, 0.25  # lambda at the rate steps 0 and 198: from 0.03 bits per pixel on Kodak to 2.3
 Z_UNIT = 32.0  # rows of the scale table: an optimiser that moves all parameters alike would need 2,500 steps for one
 ERROR, POWER = 0.0036, 0.23  # see `usual_error`; the unit of what the synthesis adds to the linear path
+TRELLIS_COST = 12.0  # `error_cost` of models with a trellis, whose zeros are fewer
 CORRECTION = 0.1  # unit of what the networks add to the linear path: one Adam step stays below a quantisation step
 
 
@@ -200,7 +201,9 @@ class Photo(Hyperprior):
             layout, config.hyper, config.side, config.context, config.anchors, falling=True, gains=config.gains
         )
         super().__init__(config, widths, Transforms(Analysis(config), Synthesis(config), HyperAnalysis(config)))
-        self.trellis = config.trellis
+        if config.trellis:
+            self.error_cost = TRELLIS_COST
+            self.trellis = Trellis(first_tables(config.trellis), config.trellis, TRELLIS_COST)
         if config.gains:
             self.hyper_synthesis.without_gains()
         start = math.log(2.0 / SCALE_MIN) / LOG_STEP

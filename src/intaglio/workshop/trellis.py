@@ -1,0 +1,86 @@
+"""The coders of a model whose y goes through a trellis (`intaglio.quantiser`), while training and in validation.
+
+The path is the encoder's own, found by the native core; what it charges are its tables.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from intaglio.quantiser import TRELLIS_TABLES, Trellis
+from intaglio.scales import SCALES
+from intaglio.traversal import Layout
+from intaglio.workshop.coders import Likelihood, Round, Rows, Slope
+
+REACH = 512  # symbols beyond it are charged as it is
+
+
+class FollowedSlope(Slope):
+    """As `Slope`: charges the path's symbols and hands them on, straight through; a latent feels what it would cost in
+    the mean with noise. Rows of tables feel the difference to the next row.
+    """
+
+    def __init__(self, layout: Layout, trellis: Trellis) -> None:
+        """`layout`: what each step codes."""
+        super().__init__(layout)
+        self.trellis = trellis
+
+    def gaussian(
+        self, y: Tensor | None, y_hat: Tensor, params: tuple[Tensor, Tensor | Likelihood], step: int
+    ) -> Tensor:
+        """As `intaglio.traversal.Coder.gaussian`."""
+        loc, index = params
+        assert isinstance(index, Tensor)
+        value = self._slice_of(y, step) - loc
+        handed, bits = along(self.trellis, value, index)
+        with torch.no_grad():
+            likelihood = Rows(index)
+            slope = likelihood.bits(value + 0.5) - likelihood.bits(value - 0.5)
+        self.bits = self.bits + (bits + slope * (value - value.detach())).sum((1, 2, 3))
+        return self._placed(y_hat, value + (handed - value).detach() + loc, step)
+
+
+class FollowedRound(Round):
+    """As `Round`, along the path."""
+
+    def __init__(self, layout: Layout, trellis: Trellis) -> None:
+        """`layout`: what each step codes."""
+        super().__init__(layout)
+        self.trellis = trellis
+
+    def gaussian(
+        self, y: Tensor | None, y_hat: Tensor, params: tuple[Tensor, Tensor | Likelihood], step: int
+    ) -> Tensor:
+        """As `intaglio.traversal.Coder.gaussian`."""
+        loc, index = params
+        assert isinstance(index, Tensor)
+        handed, bits = along(self.trellis, self._slice_of(y, step) - loc, torch.floor(index + 0.5))
+        self.bits = self.bits + bits.sum((1, 2, 3))
+        return self._placed(y_hat, handed + loc, step)
+
+
+def along(trellis: Trellis, value: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """A slice less its means (B,C,H,W) and its real rows, of that shape, to what the path makes of it, and its bits,
+    whose gradient goes to the rows.
+    """
+    rows = torch.floor(index.detach() + 0.5).to(torch.uint8).cpu().numpy()
+    symbols, used, steps = trellis.quantise(value.detach().float().cpu().numpy(), rows)
+    odd = torch.from_numpy(used >= SCALES).to(value.device)
+    place = torch.from_numpy(symbols.clip(-REACH, REACH) + REACH).to(value.device)
+    below = index.detach().floor().clamp(0, SCALES - 2).long()
+    share = index - below
+    table = _bits(trellis).to(value.device)
+    near, far = (table[(below + odd * SCALES + more), place] for more in (0, 1))
+    return torch.from_numpy(trellis.offsets(steps)).to(value.device), near + (far - near) * share
+
+
+@lru_cache(maxsize=4)
+def _bits(trellis: Trellis) -> Tensor:
+    """What each symbol -REACH..REACH costs, float32 (128, 2 REACH + 1)."""
+    symbols = np.arange(-REACH, REACH + 1, dtype=np.int32)[None].repeat(TRELLIS_TABLES, 0)
+    rows = np.arange(TRELLIS_TABLES, dtype=np.uint8)[:, None].repeat(symbols.shape[1], 1)
+    return torch.from_numpy(trellis.tables.bits(symbols, rows).astype(np.float32))
