@@ -202,7 +202,7 @@ def _array(size: Any, shape: Any, dtype: Any = "uint8") -> dict[str, Any]:
         _sealed(_header()),
         b"",
         b"\x8bITGM\0" + bytes(80),
-        b"\x8bITGM\3" + bytes(80),
+        b"\x8bITGM\4" + bytes(80),
     ],
     ids=range(35),
 )

@@ -1,6 +1,6 @@
 """Model files (.itgm): bytes <-> graphs, arrays, configuration and training record; runs nothing.
 
-Layout, little-endian: magic `8B 49 54 47 4D` (0x8B "ITGM"), version u8 (2), u32 length of a JSON header, the header,
+Layout, little-endian: magic `8B 49 54 47 4D` (0x8B "ITGM"), version u8 (3), u32 length of a JSON header, the header,
 the blobs it describes back to back, SHA-256 of everything before. Graphs are ONNX, checked by `intaglio.onnxgraph`.
 Arrays that deflate makes a tenth smaller are zlib streams; their size in full stands in the header as `raw`.
 """
@@ -23,7 +23,7 @@ from intaglio.onnxgraph import check_graph
 from intaglio.quality import LMBDAS
 
 MAGIC = b"\x8bITGM"
-VERSION, READ = 2, (1, 2)  # what is written, and what is read: 1 had neither deflated arrays nor gains
+VERSION, READ = 3, (1, 2, 3)  # what is written, and what is read: 1 had neither deflated arrays nor gains, 2 no trellis
 MAX_BYTES = 1 << 28
 WORTH = 0.9  # a blob is deflated if that leaves no more of it
 MAX_HEADER_BYTES = 1 << 20  # JSON grows about thirtyfold when it is read
