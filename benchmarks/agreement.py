@@ -55,11 +55,6 @@ def span(ours: np.ndarray, other: np.ndarray) -> tuple[float, float]:
     return float(difference.min()), float(difference.max())
 
 
-def published_curve(points: Sequence[PublishedPoint], name: str) -> Curve:
-    """The published points as a curve of PSNR."""
-    return rdcurves.from_points(np.array([(point.bpp, point.psnr) for point in points]), name)
-
-
 def at_their_settings(rows: Iterable[Row], published: Mapping[str, Sequence[PublishedPoint]]) -> list[list[str]]:
     """For each codec: how many settings, the rates' largest difference, and least and most difference of the PSNR."""
     table = []
@@ -96,7 +91,7 @@ def along_the_curves(
     for name, method in COUNTERPARTS.items():
         if name not in curves or method not in published:
             continue
-        theirs, ours = published_curve(published[method], method), curves[name]
+        theirs, ours = rdcurves.from_means(published[method], method), curves[name]
         found = bdrate.compare(theirs, ours)
         least, most = span(ours.mean, theirs.mean)
         table.append(

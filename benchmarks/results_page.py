@@ -171,7 +171,7 @@ def _range(cell: Cell) -> str:
 def _beside(data: Data, method: str) -> bdrate.Comparison:
     """Intaglio against a published curve."""
     ours = measured(data.sets["kodak"])[OURS]
-    return bdrate.compare(agreement.published_curve(data.published[method], method), ours)
+    return bdrate.compare(rdcurves.from_means(data.published[method], method), ours)
 
 
 def _against_published(data: Data) -> list[list[str]]:

@@ -5,12 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
-import agreement
 from intaglio import bdrate, rdcurves
 from intaglio.codecs import Codec, Intaglio
-from intaglio.results import PublishedPoint, Row
+from intaglio.results import Mean, PublishedPoint, Row, means
 from results_goals import OURS, percent
 from tables import table
 
@@ -32,18 +29,9 @@ def codecs(every: Sequence[Codec]) -> tuple[Codec, ...]:
 def against(
     points: Sequence[PublishedPoint], name: str, rows: Sequence[Row], codec: str, metric: str
 ) -> bdrate.Comparison:
-    """A codec of the rows against a published curve, by the mean PSNR, or by the mean MS-SSIM, in dB.
-
-    Published is the mean MS-SSIM, so ours is averaged before it is made decibels, too: the mean of decibels is higher.
-    """
-    means = [each for each in agreement.means(rows) if each.codec == codec]
-    curves = [
-        np.array(
-            [(each.bpp, each.psnr if metric == "psnr" else -10.0 * math.log10(1.0 - each.ms_ssim)) for each in both]
-        )
-        for both in (points, means)
-    ]
-    theirs, ours = (rdcurves.from_points(curve, name, metric) for curve in curves)
+    """A codec of the rows against a published curve, by means over the pictures."""
+    own = [each for each in means(rows) if each.codec == codec]
+    theirs, ours = (rdcurves.from_means(both, name, metric) for both in (points, own))
     return bdrate.compare(theirs, ours)
 
 
@@ -63,20 +51,19 @@ def section(rows: Sequence[Row], labels: Mapping[str, str], published: tuple[str
     label, points = published
     found = {metric: bdrate.matrix(rows, metric) for metric in MEASURES}
     models = {OURS: "Intaglio, photo", TUNED: f"Intaglio, {MODEL}"}
-    lines = []
+    lines, reached = [], against(points, label, rows, TUNED, "ms_ssim_db")
     for codec, name in models.items():
         for anchor in (*models, *BESIDE):
             if anchor == codec or (codec, anchor) == (OURS, TUNED) or anchor not in found["psnr"].codecs:
                 continue
             rates = [percent(matrix.cell(anchor, codec).rate) for matrix in found.values()]
             lines.append([name, models.get(anchor, labels.get(anchor, anchor)), *rates])
-        beside = [percent(against(points, label, rows, codec, metric).rate) for metric in ("psnr", "ms_ssim_db")]
-        lines.append([name, f"{label} (published)", *beside, "-"])
-    reached = against(points, label, rows, TUNED, "ms_ssim_db")
+        beside = {metric: against(points, label, rows, codec, metric) for metric in ("psnr", "ms_ssim_db")}
+        lines.append([name, f"{label} (published)", *(percent(each.rate) for each in beside.values()), "-"])
     missing = "reached" if reached.rate <= GOAL else f"{reached.rate - GOAL:.1f} points short"
-    means = [
+    curves = [
         [models[mean.codec], mean.setting, f"{mean.bpp:.4f}", f"{mean.psnr:.2f}", f"{mean.ms_ssim:.4f}", _score(mean)]
-        for mean in agreement.means(rows)
+        for mean in means(rows)
         if mean.codec in models
     ]
     return f"""## Tuned for MS-SSIM
@@ -93,11 +80,11 @@ measures. Against published BPG by the mean MS-SSIM, made decibels on both sides
 
 <details><summary>Mean curves</summary>
 
-{table(["model", "quality", "bpp", "PSNR (dB)", "MS-SSIM", "SSIMULACRA2"], means)}
+{table(["model", "quality", "bpp", "PSNR (dB)", "MS-SSIM", "SSIMULACRA2"], curves)}
 
 </details>
 """
 
 
-def _score(mean: agreement.Mean) -> str:
+def _score(mean: Mean) -> str:
     return "-" if math.isnan(mean.ssimulacra2) else f"{mean.ssimulacra2:.1f}"

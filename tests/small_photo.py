@@ -8,16 +8,9 @@ import torch
 
 from intaglio.workshop import models
 from intaglio.workshop.models.photo import Photo
+from small_runs import SMALL_PHOTO
 
-WIDTHS: dict[str, Any] = {
-    "latent": 16,
-    "analysis": (8, 8, 16),
-    "synthesis": (16, 8, 4),
-    "hyper": 8,
-    "side": 8,
-    "context": 8,
-    "anchors": 12,
-}
+WIDTHS: dict[str, Any] = SMALL_PHOTO | {"anchors": 12}
 
 
 def gained(seed: int) -> Photo:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from intaglio import codec, container, gains, modelfile, verify
 from intaglio.bundle import Model
@@ -18,16 +19,14 @@ from intaglio.gains import BANDS, MOST, Gains, bands, table
 from intaglio.modelfile import ModelFile
 from intaglio.quality import RATES
 from intaglio.traversal import Layout, latents
+from intaglio.workshop import checkpoint, models
+from intaglio.workshop.coders import Round
+from intaglio.workshop.config import RunConfig, TrainConfig
+from intaglio.workshop.export import model_file
+from intaglio.workshop.models.photo import Photo
+from intaglio.workshop.trainer import Trainer
+from small_photo import WIDTHS, gained, randomised
 from test_format_document import block
-
-torch = pytest.importorskip("torch")
-from intaglio.workshop import checkpoint, models  # noqa: E402
-from intaglio.workshop.coders import Round  # noqa: E402
-from intaglio.workshop.config import RunConfig, TrainConfig  # noqa: E402
-from intaglio.workshop.export import model_file  # noqa: E402
-from intaglio.workshop.models.photo import Photo  # noqa: E402
-from intaglio.workshop.trainer import Trainer  # noqa: E402
-from small_photo import WIDTHS, gained, randomised  # noqa: E402
 
 QUAD = Layout(WIDTHS["latent"])
 

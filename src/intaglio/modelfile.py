@@ -75,9 +75,19 @@ class ModelFile:
         return low, high
 
     @property
+    def distortion(self) -> str:
+        """What the model was trained for: "mse", "l1" or "ms-ssim"."""
+        return trained_for(self.record)
+
+    @property
     def model_id(self) -> bytes:
         """The first 4 bytes of `decoding_hash`."""
         return self.decoding_hash()[:ID_BYTES]
+
+
+def trained_for(record: Mapping[str, Any]) -> str:
+    """What a model of this training record was trained for; squared error where nothing is said."""
+    return record.get("train", {}).get("distortion", "mse")
 
 
 def graph_names(arrays: Container[str]) -> set[str]:

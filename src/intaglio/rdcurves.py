@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from intaglio import metrics, results
 from intaglio.errors import ArgumentError
-from intaglio.results import Row
+from intaglio.results import Mean, PublishedPoint, Row
 
 # What a curve's quality can be. MS-SSIM counts in decibels: its own scale squeezes all good pictures together.
 METRICS = ("psnr", "psnr_y", "psnr_c", "ms_ssim_db", "ssimulacra2")
@@ -83,6 +83,18 @@ def from_points(points: np.ndarray, name: str = "curve", metric: str = "psnr") -
         raise ArgumentError(f"{name}: the curve has shape {table.shape}; it must be (n, 2), rates and qualities")
     settings = tuple(f"{rate:g} bpp" for rate in table[:, 0])
     return _checked(Curve(name, metric, settings, (), table[None, :, 0], table[None, :, 1]))
+
+
+def from_means(points: Iterable[Mean | PublishedPoint], name: str, metric: str = "psnr") -> Curve:
+    """A curve of means over pictures, by the mean PSNR, or by the mean MS-SSIM made decibels, as it is published: the
+    mean of the pictures' decibels is higher. Points without that measure are left out. Raises ArgumentError for another
+    metric, and as `from_points` does.
+    """
+    if metric not in _PUBLISHED:
+        raise ArgumentError(f"{name}: there is no {metric} of means, only {' and '.join(_PUBLISHED)}")
+    table = [(each.bpp, each.psnr if metric == "psnr" else metrics.ms_ssim_db(each.ms_ssim)) for each in points]
+    known = [point for point in table if not math.isnan(point[1])]
+    return from_points(np.array(known).reshape(-1, 2), name, metric)
 
 
 def from_rows(rows: Iterable[Row], metric: str = "psnr") -> dict[str, Curve | str]:
@@ -235,10 +247,8 @@ def _published(path: str | os.PathLike[str], metric: str) -> dict[str, Curve | s
         raise ArgumentError(f"{path}: published curves have no {metric}, only {' and '.join(_PUBLISHED)}")
     found: dict[str, Curve | str] = {}
     for method, points in results.read_published(path).items():
-        table = [(p.bpp, p.psnr if metric == "psnr" else metrics.ms_ssim_db(p.ms_ssim)) for p in points]
-        measured = [point for point in table if not math.isnan(point[1])]
         try:
-            found[method] = from_points(np.array(measured).reshape(-1, 2), method, metric)
+            found[method] = from_means(points, method, metric)
         except ArgumentError as error:
             found[method] = str(error)
     return found

@@ -204,9 +204,10 @@ def model_file(model: Model, name: str, record: dict[str, Any], more: dict[str, 
     model = model.float().eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     arrays = model.arrays()
     round_weights(model)
-    graphs = {part: to_onnx(module, inputs) for part, (module, inputs) in graph_modules(model).items()}
-    if record.get("train", {}).get("distortion", "mse") != "mse":
-        graphs.pop("feedback", None)  # it lowers the squared error, at the cost of what was trained for
+    modules = graph_modules(model)
+    if modelfile.trained_for(record) != "mse":
+        modules.pop("feedback", None)  # it lowers the squared error, at the cost of what was trained for
+    graphs = {part: to_onnx(module, inputs) for part, (module, inputs) in modules.items()}
     return ModelFile(name, graphs, arrays, model.file_config() | (more or {}), record)
 
 

@@ -169,8 +169,7 @@ def encode(
         raise ArgumentError(f"model {runner.name!r} cannot be refined: it must have a hyperprior, and take no picture")
     if descent.kind != "slope" and runner.quantiser.follows:
         raise ArgumentError(f"model {runner.name!r} has a trellis, where {descent.kind!r} finds nothing: take 'slope'")
-    trained = runner.file.record.get("train", {}).get("distortion", "mse")
-    if trained != "mse":
+    if (trained := runner.file.distortion) != "mse":
         wanted = "refinement lowers the squared error: take a model that was trained for that"
         raise ArgumentError(f"model {runner.name!r} cannot be refined: it was trained for {trained}; {wanted}")
     rate = codec.rate_for(quality, runner)
