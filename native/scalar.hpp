@@ -120,7 +120,7 @@ static inline const std::uint8_t* decode_one(const View& view, std::uint32_t& st
 }
 
 // What a trellis makes of its state, 0 to 7, when a symbol has been coded.
-static inline std::uint32_t next_state(std::uint32_t state, std::int32_t symbol) {
+static constexpr std::uint32_t next_state(std::uint32_t state, std::int32_t symbol) {
     return (kNextStates >> 4 * state & 7) ^ (static_cast<std::uint32_t>(symbol) & 1) << 1;
 }
 

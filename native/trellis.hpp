@@ -20,6 +20,15 @@
 namespace intaglio {
 
 inline constexpr std::size_t kStates = 8;
+// The state before each state, by the parity of the symbol between them.
+inline constexpr auto kBefore = [] {
+    std::array<std::array<std::uint8_t, kStates>, 2> before{};
+    for (std::uint32_t state = 0; state < kStates; ++state)
+        for (std::int32_t parity = 0; parity < 2; ++parity)
+            before[static_cast<std::size_t>(parity)][next_state(state, parity)] = static_cast<std::uint8_t>(state);
+    return before;
+}();
+
 inline constexpr float kNever = 1e30f;  // costs of a state that cannot be
 inline constexpr std::int32_t kMostSymbol = (1 << 30) - 1;  // twice as many steps are an int32
 
@@ -80,7 +89,7 @@ public:
 
 private:
     struct Choice {
-        float cost = std::numeric_limits<float>::max();
+        float cost = kNever;
         std::int32_t symbol = 0;
     };
 
@@ -148,38 +157,43 @@ private:
             const float latent = latents[chain[number]];
             const std::array<std::array<Choice, 2>, 2> choices{best(latent, row, false),
                                                                best(latent, row + kTwin, true)};
-            std::array<float, kStates> next;
-            next.fill(std::numeric_limits<float>::max());
-            Way& way = ways_[number];
-            for (std::uint32_t state = 0; state < kStates; ++state) {
-                for (std::int32_t parity = 0; parity < 2; ++parity) {
-                    const Choice& choice = choices[state & 1][static_cast<std::size_t>(parity)];
-                    const std::uint32_t to = next_state(state, parity);
-                    const float cost = costs[state] + choice.cost;
-                    if (cost >= next[to]) continue;
-                    next[to] = cost;
-                    way.from[to] = static_cast<std::uint8_t>(state);
-                    way.symbol[to] = choice.symbol;
-                }
-            }
-            const float least = *std::ranges::min_element(next);
-            std::ranges::transform(next, costs.begin(), [least](float cost) { return std::min(cost - least, kNever); });
+            ways_[number] = step(choices, costs);
         }
         auto state = static_cast<std::size_t>(std::ranges::min_element(costs) - costs.begin());
         for (std::size_t number = chain.size(); number-- > 0;) {
             const std::size_t place = chain[number];
             const Way& way = ways_[number];
-            const std::uint8_t from = way.from[state];
-            settle(out, place, static_cast<std::uint8_t>(rows[place] | (from & 1) * kTwin), way.symbol[state]);
+            const std::size_t parity = way.odd >> state & 1;
+            const std::size_t from = kBefore[parity][state];
+            const auto row = static_cast<std::uint8_t>(rows[place] | (from & 1) * kTwin);
+            settle(out, place, row, way.symbols[from & 1][parity]);
             state = from;
         }
     }
 
-    // Into each state: the best one before it, and the symbol between them.
+    // The symbols between two states, by the quantiser of the first and their parity; and of which parity, a bit for each
+    // second state, the better way into it is.
     struct Way {
-        std::array<std::uint8_t, kStates> from;
-        std::array<std::int32_t, kStates> symbol;
+        std::array<std::array<std::int32_t, 2>, 2> symbols;
+        std::uint32_t odd;
     };
+
+    // One symbol further: `costs` become those of the states after it, less the least.
+    static Way step(const std::array<std::array<Choice, 2>, 2>& choices, std::array<float, kStates>& costs) {
+        std::array<float, kStates> next;
+        Way way{{{{choices[0][0].symbol, choices[0][1].symbol}, {choices[1][0].symbol, choices[1][1].symbol}}}, 0};
+        for (std::size_t to = 0; to < kStates; ++to) {
+            const std::size_t before = kBefore[0][to];
+            const std::size_t other = kBefore[1][to];
+            const float even = costs[before] + choices[before & 1][0].cost;
+            const float odd = costs[other] + choices[other & 1][1].cost;
+            way.odd |= static_cast<std::uint32_t>(odd < even) << to;
+            next[to] = std::min(even, odd);
+        }
+        const float least = *std::ranges::min_element(next);
+        for (std::size_t state = 0; state < kStates; ++state) costs[state] = std::min(next[state] - least, kNever);
+        return way;
+    }
 
     const Tables& tables_;
     float weight_;
