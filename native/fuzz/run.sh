@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# run.sh BUILD SECONDS: each target in BUILD for a third of the time, beginning with its seeds in corpus/. What is new
+# run.sh BUILD SECONDS: each target in BUILD for its share of the time, beginning with its seeds in corpus/. What is new
 # stays in BUILD/NAME, so that a later run goes on from there; a finding goes to BUILD/findings. RUN is put in front.
 set -euo pipefail
 build=$1 seconds=$2
 here=$(cd "$(dirname "$0")" && pwd)
-names=(decode tables damage)
+names=(decode tables damage trellis)
 share=$((seconds / ${#names[@]} > 0 ? seconds / ${#names[@]} : 1))
 mkdir -p "$build/findings"
 

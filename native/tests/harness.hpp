@@ -254,4 +254,49 @@ inline Bytes round_trip(const Work& work, const intaglio::Tables& tables) {
     return data;
 }
 
+// 64 tables, every ninth one certain, their twins, which are not, and a plain one.
+inline const intaglio::Tables& twins() {
+    static const intaglio::Tables tables = [] {
+        Arrays arrays;
+        const std::uint16_t sure[] = {32767, 1};
+        for (std::size_t row = 0; row < 2 * intaglio::kTwin; ++row) {
+            const std::size_t reach = 1 + row % intaglio::kTwin / 3;
+            if (row % 9 == 0 && row < intaglio::kTwin) {
+                arrays.add(0, sure);
+            } else {
+                arrays.add_peak(-static_cast<std::int64_t>(reach), 2 * reach + 1, 3);
+            }
+        }
+        arrays.add_peak(-5, 11, 3);
+        return arrays.tables();
+    }();
+    return tables;
+}
+
+inline constexpr std::size_t kPlain = 10;  // symbols before a slice that follows a trellis
+
+struct Followed {
+    Symbols steps;
+    End end = End::finished;
+
+    bool operator==(const Followed&) const = default;
+};
+
+// What a slice of `rows` of `twins` is followed to, after a plain one.
+inline Followed follow(const Bytes& data, const Kernels& kernels, const Bytes& rows) {
+    const Bytes bytes = exact(std::span(data));
+    const Bytes places = exact(std::span(rows));
+    Followed found;
+    found.end = end_of([&] {
+        intaglio::Decoder decoder(bytes, twins(), kernels);
+        Symbols plain(kPlain);
+        decoder.pull(Bytes(kPlain, 2 * intaglio::kTwin), plain);
+        Symbols steps(places.size());
+        decoder.follow(places, steps);
+        found.steps = steps;
+        decoder.finish();
+    });
+    return found;
+}
+
 }  // namespace harness

@@ -154,41 +154,9 @@ void check_division() {
     }
 }
 
-// 64 tables, every ninth one certain, their twins, which are not, and a plain one.
-intaglio::Tables make_twins() {
-    harness::Arrays arrays;
-    const std::uint16_t sure[] = {32767, 1};
-    for (std::size_t row = 0; row < 2 * intaglio::kTwin; ++row) {
-        const std::size_t reach = 1 + row % intaglio::kTwin / 3;
-        if (row % 9 == 0 && row < intaglio::kTwin) {
-            arrays.add(0, sure);
-        } else {
-            arrays.add_peak(-static_cast<std::int64_t>(reach), 2 * reach + 1, 3);
-        }
-    }
-    arrays.add_peak(-5, 11, 3);
-    return arrays.tables();
-}
-
-// What a slice of `rows` is followed to, after a plain one.
-std::vector<std::int32_t> follow(const Bytes& data, const intaglio::Tables& tables, const Kernels& kernels,
-                                 const Bytes& rows) {
-    const Bytes bytes = harness::exact(std::span(data));
-    std::vector<std::int32_t> steps(rows.size());
-    const auto end = harness::end_of([&] {
-        intaglio::Decoder decoder(bytes, tables, kernels);
-        std::vector<std::int32_t> plain(10);
-        decoder.pull(Bytes(10, 2 * intaglio::kTwin), plain);
-        decoder.follow(rows, steps);
-        decoder.finish();
-    });
-    if (end != harness::End::finished) steps.clear();
-    return steps;
-}
-
 // Every implementation follows what was coded, and ends alike where it was damaged.
 void check_trellis(const Kernels& kernels) {
-    const intaglio::Tables tables = make_twins();
+    const intaglio::Tables& tables = harness::twins();
     Random random{11};
     for (const std::size_t size : {1, 30, 64, 500, 9000, 30000}) {
         std::vector<float> latents(size);
@@ -203,14 +171,14 @@ void check_trellis(const Kernels& kernels) {
         Bytes used(size);
         intaglio::Trellis(tables, 4.0f).quantise(latents, rows, {symbols, used, steps});
         intaglio::Encoder encoder(tables, kernels);
-        const Symbols plain(10, 3);
-        encoder.push(std::span<const std::int32_t>(plain), Bytes(10, 2 * intaglio::kTwin));
+        const Symbols plain(harness::kPlain, 3);
+        encoder.push(std::span<const std::int32_t>(plain), Bytes(harness::kPlain, 2 * intaglio::kTwin));
         encoder.push(std::span<const std::int32_t>(symbols), used);
         Bytes data = encoder.finish();
-        harness::require(follow(data, tables, kernels, rows) == steps, "steps come back");
+        harness::require(harness::follow(data, kernels, rows).steps == steps, "steps come back");
         for (int flip = 0; flip < 40; ++flip) {
             data[random.below(data.size())] ^= static_cast<std::uint8_t>(1 << random.below(8));
-            const bool same = follow(data, tables, kernels, rows) == follow(data, tables, intaglio::kPortable, rows);
+            const bool same = harness::follow(data, kernels, rows) == harness::follow(data, intaglio::kPortable, rows);
             harness::require(same, "a damaged trellis ends alike");
         }
     }
