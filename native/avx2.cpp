@@ -275,12 +275,10 @@ inline __m256i after_step(const Block& block, std::size_t at, __m256i state) {
     return _mm256_xor_si256(_mm256_and_si256(even, _mm256_set1_epi32(7)), _mm256_slli_epi32(odd, 1));
 }
 
-// `chains` are null unless the symbols follow a trellis.
 template <class Way>
-inline bool decode_by(const View& tables, Lanes& lanes, Block& block, Chains* chains, Range range, Words& words,
-                      Way way) {
-    const std::size_t first = range.first;
-    const std::size_t last = range.last;
+inline bool decode_by(const View& tables, Lanes& lanes, Block& block, Span span, Words& words, Way way) {
+    const auto [first, last] = span;
+    Chains* const chains = way.states();
     const View view = tables;  // copies that no store can change
     Words rest = words;
     const std::size_t turn = lanes.count - 1;
@@ -307,12 +305,11 @@ inline bool decode_by(const View& tables, Lanes& lanes, Block& block, Chains* ch
 }
 
 bool decode(const View& view, Lanes& lanes, Block& block, std::size_t first, std::size_t last, Words& words) {
-    return decode_by(view, lanes, block, nullptr, {first, first, last}, words, Alone{});
+    return decode_by(view, lanes, block, {first, last}, words, Alone{});
 }
 
-bool follow(const View& view, Lanes& lanes, Block& block, Chains& chains, std::size_t first, std::size_t last,
-            Words& words) {
-    return decode_by(view, lanes, block, &chains, {first, first, last}, words, Following{chains});
+bool follow(const View& view, Lanes& lanes, Block& block, Chains& chains, Span span, Words& words) {
+    return decode_by(view, lanes, block, span, words, Following{chains});
 }
 
 }  // namespace

@@ -208,15 +208,16 @@ inline void follow_step(const View& view, std::uint32_t* states, Block& block, s
     const __m512i row = _mm512_or_si512(load_rows(block, at), odd);
     _mm_storeu_si128(reinterpret_cast<__m128i*>(block.rows + at), _mm512_cvtepi32_epi8(row));
     decode_step(view, states, block, at, mask, next);
-    const __m512i even = _mm512_srlv_epi32(_mm512_set1_epi32(static_cast<int>(kNextStates)), _mm512_slli_epi32(chain, 2));
+    const __m512i nibbles = _mm512_set1_epi32(static_cast<int>(kNextStates));
+    const __m512i even = _mm512_srlv_epi32(nibbles, _mm512_slli_epi32(chain, 2));
     const __m512i parity = _mm512_slli_epi32(_mm512_and_si512(load_symbols(block, at), one), 1);
     const __m512i after = _mm512_xor_si512(_mm512_and_si512(even, _mm512_set1_epi32(7)), parity);
     _mm512_store_si512(chains, _mm512_mask_mov_epi32(chain, mask, after));
 }
 
-bool follow(const View& tables, Lanes& lanes, Block& block, Chains& chains, std::size_t first, std::size_t last,
-            Words& words) {
-    if (lanes.count < kWidth || first % kWidth) return kAvx2.follow(tables, lanes, block, chains, first, last, words);
+bool follow(const View& tables, Lanes& lanes, Block& block, Chains& chains, Span span, Words& words) {
+    const auto [first, last] = span;
+    if (lanes.count < kWidth || first % kWidth) return kAvx2.follow(tables, lanes, block, chains, span, words);
     const View view = tables;  // copies that no store can change
     const std::size_t turn = lanes.count - 1;
     const std::uint8_t* next = words.next;

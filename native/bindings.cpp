@@ -71,11 +71,10 @@ void follow(intaglio::Decoder& decoder, Array<const std::uint8_t> indexes, Array
     decoder.follow(view(indexes), view(steps));
 }
 
-void quantise(const intaglio::Tables& tables, float weight, Array<const float> latents,
-                   Array<const std::uint8_t> indexes, Array<std::int32_t> symbols, Array<std::uint8_t> used,
-                   Array<std::int32_t> steps) {
+void quantise(const intaglio::Trellis& trellis, Array<const float> latents, Array<const std::uint8_t> indexes,
+              Array<std::int32_t> symbols, Array<std::uint8_t> used, Array<std::int32_t> steps) {
     const nb::gil_scoped_release unlocked;
-    intaglio::Trellis(tables, weight).quantise(view(latents), view(indexes), {view(symbols), view(used), view(steps)});
+    trellis.quantise(view(latents), view(indexes), {view(symbols), view(used), view(steps)});
 }
 
 // C++ errors become the package's own; `class_name` must live as long as the module.
@@ -133,12 +132,15 @@ NB_MODULE(_native, module) {
         .def("follow", &follow, "indexes"_a.noconvert(), "steps"_a.noconvert())
         .def("finish", [](intaglio::Decoder& decoder) { decoder.finish(); });
 
+    nb::class_<intaglio::Trellis>(module, "Trellis")
+        .def(nb::init<const intaglio::Tables&, float>(), "tables"_a, "weight"_a, nb::keep_alive<1, 2>())
+        .def("quantise", &quantise, "latents"_a.noconvert(), "indexes"_a.noconvert(), "symbols"_a.noconvert(),
+             "used"_a.noconvert(), "steps"_a.noconvert());
+
     module.def("encode", &encode<std::int32_t>, "symbols"_a.noconvert(), "indexes"_a.noconvert(), "tables"_a,
                "implementation"_a);
     module.def("encode", &encode<std::int16_t>, "symbols"_a.noconvert(), "indexes"_a.noconvert(), "tables"_a,
                "implementation"_a);
-    module.def("quantise", &quantise, "tables"_a, "weight"_a, "latents"_a.noconvert(), "indexes"_a.noconvert(),
-               "symbols"_a.noconvert(), "used"_a.noconvert(), "steps"_a.noconvert());
     module.def("implementations", [] {
         nb::list names;
         for (const intaglio::Kernels* each : intaglio::available_kernels()) names.append(each->name);

@@ -131,20 +131,20 @@ private:
         const std::size_t main = static_cast<std::size_t>(std::min<std::uint64_t>(main_, block_->count));
         words_.end = bits_.end();
         if (words_.next > words_.end) throw FormatError("coded symbols are damaged: words and bits overlap");
-        if (!decode_with(kernels_, lanes_, {0, 0, main}, words_, chains))
+        if (!decode_with(kernels_, lanes_, {0, main}, words_, chains))
             throw FormatError("coded symbols are cut short or damaged: no word left");
         if (lanes_.count == 1) return;
         main_ -= main;
         if (main == block_->count) return;
         if (!in_tail_) begin_tail();
-        if (!decode_with(kPortable, tail_lanes_, {main, main, block_->count}, tail_words_, chains))
+        if (!decode_with(kPortable, tail_lanes_, {main, block_->count}, tail_words_, chains))
             throw FormatError("coded symbols are cut short or damaged: no word left at the end");
     }
 
-    bool decode_with(const Kernels& kernels, Lanes& lanes, Range range, Words& words, Chains* chains) {
+    bool decode_with(const Kernels& kernels, Lanes& lanes, Span span, Words& words, Chains* chains) {
         const View view = tables_.view();
-        if (chains) return kernels.follow(view, lanes, *block_, *chains, range.first, range.last, words);
-        return kernels.decode(view, lanes, *block_, range.first, range.last, words);
+        if (chains) return kernels.follow(view, lanes, *block_, *chains, span, words);
+        return kernels.decode(view, lanes, *block_, span.first, span.last, words);
     }
 
     // The last symbols lie in the states that the other symbols leave behind.

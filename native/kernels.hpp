@@ -81,6 +81,12 @@ struct Words {
     const std::uint8_t* end;
 };
 
+// Symbols of a block from one to before another.
+struct Span {
+    std::size_t first;
+    std::size_t last;
+};
+
 struct Kernels {
     const char* name;
 
@@ -105,8 +111,7 @@ struct Kernels {
 
     // The same for a trellis; number i belongs to chain i % kChains. Rows come below kTwin, and leave as those of the
     // tables that the symbols were coded with.
-    bool (*follow)(const View& view, Lanes& lanes, Block& block, Chains& chains, std::size_t first, std::size_t last,
-                   Words& words);
+    bool (*follow)(const View& view, Lanes& lanes, Block& block, Chains& chains, Span span, Words& words);
 };
 
 extern const Kernels kPortable;

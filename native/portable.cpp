@@ -63,9 +63,8 @@ bool decode(const View& view, Lanes& lanes, Block& block, std::size_t first, std
     return decode_from(view, lanes, block, {first, first, last}, words, Alone{});
 }
 
-bool follow(const View& view, Lanes& lanes, Block& block, Chains& chains, std::size_t first, std::size_t last,
-            Words& words) {
-    return decode_from(view, lanes, block, {first, first, last}, words, Following{chains});
+bool follow(const View& view, Lanes& lanes, Block& block, Chains& chains, Span span, Words& words) {
+    return decode_from(view, lanes, block, {span.first, span.first, span.last}, words, Following{chains});
 }
 
 }  // namespace

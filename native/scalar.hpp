@@ -128,6 +128,7 @@ namespace {  // so that no linker merges what several instruction sets have
 
 // How symbols are decoded: each on its own, or by a trellis.
 struct Alone {
+    static Chains* states() { return nullptr; }
     static void before(Block&, std::size_t) {}
     static void after(Block&, std::size_t) {}
 };
@@ -135,6 +136,7 @@ struct Alone {
 struct Following {
     Chains& chains;
 
+    Chains* states() const { return &chains; }
     void before(Block& block, std::size_t at) const {
         block.rows[at] = static_cast<std::uint8_t>(block.rows[at] | (chains.state[at % kChains] & 1) * kTwin);
     }

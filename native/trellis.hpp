@@ -30,6 +30,7 @@ inline constexpr auto kBefore = [] {
 }();
 
 inline constexpr float kNever = 1e30f;  // costs of a state that cannot be
+inline constexpr float kMostLatent = 1 << 29;
 inline constexpr std::int32_t kMostSymbol = (1 << 30) - 1;  // twice as many steps are an int32
 
 // The symbols of even states stand for even numbers of steps, those of odd states for 0 and odd ones.
@@ -40,7 +41,7 @@ inline std::int32_t step_of(std::int32_t symbol, bool odd) {
 // Every table below kTwin must have a twin, whose symbols are coded wherever its own are.
 inline void check_twins(std::span<const std::uint8_t> rows, const Tables& tables) {
     if (tables.size() < 2 * kTwin || tables.shifted() || !tables.twins())
-        throw ArgumentError("tables: a trellis needs 64 tables and their twins, none certain that its twin is not, "
+        throw ArgumentError("tables: a trellis needs 64 tables and their twins, no twin certain whose table is not, "
                             "and symbols of 16 bits");
     for (const std::uint8_t row : rows)
         if (row >= kTwin) throw ArgumentError("index " + std::to_string(row) + " is too large: a trellis has 64");
@@ -66,31 +67,43 @@ public:
                 near_[row * kNear + static_cast<std::size_t>(symbol + kNear / 2)] = exact_bits(row, symbol);
     }
 
-    void quantise(std::span<const float> latents, std::span<const std::uint8_t> rows, const Quantised& out) {
-        const std::size_t size = latents.size();
-        if (rows.size() != size || out.symbols.size() != size || out.rows.size() != size || out.steps.size() != size)
+    // Larger latents count as kMostLatent. Calls from several threads do not disturb each other.
+    void quantise(std::span<const float> given, std::span<const std::uint8_t> indexes, const Quantised& out) const {
+        const std::size_t size = given.size();
+        if (indexes.size() != size || out.symbols.size() != size || out.rows.size() != size || out.steps.size() != size)
             throw ArgumentError("latents, indexes and results differ in number");
+        std::vector<float> latents(given.begin(), given.end());  // copies: what is checked must not change
+        const std::vector<std::uint8_t> rows(indexes.begin(), indexes.end());
         check_twins(rows, tables_);
-        if (!std::ranges::all_of(latents, [](float latent) { return std::abs(latent) < kMostSymbol; }))
-            throw ArgumentError("latents must lie between -2^30 and 2^30 steps");
-        for (auto& chain : chains_) chain.clear();
+        if (std::ranges::any_of(latents, [](float latent) { return std::isnan(latent); }))
+            throw ArgumentError("latents must be numbers");
+        for (float& latent : latents) latent = std::clamp(latent, -kMostLatent, kMostLatent);
+        std::array<std::vector<std::size_t>, kChains> chains;
         for (std::size_t start = 0; start < size; start += kBlock) {
             std::size_t number = 0;
             for (std::size_t place = start; place < std::min(size, start + kBlock); ++place) {
                 if (!tables_.view().certain[rows[place]]) {
-                    chains_[number++ % kChains].push_back(place);
+                    chains[number++ % kChains].push_back(place);
                     continue;
                 }
                 settle(out, place, rows[place], certain(latents[place]));
             }
         }
-        for (const auto& chain : chains_) search(latents, rows, out, chain);
+        std::vector<Way> ways;
+        for (const auto& chain : chains) search({latents, rows}, chain, ways, out);
     }
 
 private:
     struct Choice {
         float cost = kNever;
         std::int32_t symbol = 0;
+    };
+
+    // The symbols between two states, by the quantiser of the first and their parity; and of which parity, a bit for each
+    // second state, the better way into it is.
+    struct Way {
+        std::array<std::array<std::int32_t, 2>, 2> symbols;
+        std::uint32_t odd;
     };
 
     static void settle(const Quantised& out, std::size_t place, std::uint8_t row, std::int32_t symbol) {
@@ -146,37 +159,35 @@ private:
         return found;
     }
 
-    void search(std::span<const float> latents, std::span<const std::uint8_t> rows, const Quantised& out,
-                const std::vector<std::size_t>& chain) {
-        ways_.resize(chain.size());
+    struct Slice {
+        std::span<const float> latents;
+        std::span<const std::uint8_t> rows;
+    };
+
+    void search(const Slice& slice, const std::vector<std::size_t>& chain, std::vector<Way>& ways,
+                const Quantised& out) const {
+        ways.resize(chain.size());
         std::array<float, kStates> costs;
         costs.fill(kNever);
         costs[0] = 0.0f;
         for (std::size_t number = 0; number < chain.size(); ++number) {
-            const std::size_t row = rows[chain[number]];
-            const float latent = latents[chain[number]];
+            const std::size_t row = slice.rows[chain[number]];
+            const float latent = slice.latents[chain[number]];
             const std::array<std::array<Choice, 2>, 2> choices{best(latent, row, false),
                                                                best(latent, row + kTwin, true)};
-            ways_[number] = step(choices, costs);
+            ways[number] = step(choices, costs);
         }
         auto state = static_cast<std::size_t>(std::ranges::min_element(costs) - costs.begin());
         for (std::size_t number = chain.size(); number-- > 0;) {
             const std::size_t place = chain[number];
-            const Way& way = ways_[number];
+            const Way& way = ways[number];
             const std::size_t parity = way.odd >> state & 1;
             const std::size_t from = kBefore[parity][state];
-            const auto row = static_cast<std::uint8_t>(rows[place] | (from & 1) * kTwin);
+            const auto row = static_cast<std::uint8_t>(slice.rows[place] | (from & 1) * kTwin);
             settle(out, place, row, way.symbols[from & 1][parity]);
             state = from;
         }
     }
-
-    // The symbols between two states, by the quantiser of the first and their parity; and of which parity, a bit for each
-    // second state, the better way into it is.
-    struct Way {
-        std::array<std::array<std::int32_t, 2>, 2> symbols;
-        std::uint32_t odd;
-    };
 
     // One symbol further: `costs` become those of the states after it, less the least.
     static Way step(const std::array<std::array<Choice, 2>, 2>& choices, std::array<float, kStates>& costs) {
@@ -198,8 +209,6 @@ private:
     const Tables& tables_;
     float weight_;
     std::vector<float> near_;  // bits of kNear symbols of each table
-    std::array<std::vector<std::size_t>, kChains> chains_;
-    std::vector<Way> ways_;
 };
 
 }  // namespace intaglio

@@ -179,3 +179,17 @@ def test_refinement_follows_the_trellis(tmp_path: Path, file: ModelFile, pixels:
     assert codec.decode(data, model=str(path)).shape == pixels.shape
     with pytest.raises(ArgumentError, match="has a trellis, where 'gumbel' finds nothing"):
         encode(pixels, 50, str(path), Descent(2, "gumbel"))
+
+
+def test_what_is_not_finite_comes_through_and_does_not_end_a_run() -> None:
+    made = randomised(4, trellis=SIZE)
+    assert made.trellis is not None
+    for wrong in (torch.nan, torch.inf):
+        y, index = torch.ones(1, 4, 4, 4), torch.full((1, 4, 4, 4), 20.3)
+        y[0, 1, 2, 3] = wrong
+        coder = FollowedSlope(Layout(4, "channels"), made.trellis)
+        y_hat = coder.gaussian(y, torch.zeros_like(y), (torch.zeros_like(y), index), 0)
+        assert not torch.isfinite(y_hat[0, 1, 2, 3])
+        index[0, 0, 0, 0] = torch.nan
+        coder.gaussian(torch.ones_like(y), torch.zeros_like(y), (torch.zeros_like(y), index), 0)
+        assert not torch.isfinite(torch.as_tensor(coder.bits)).any()

@@ -23,21 +23,22 @@ class Decoder:
         """Decodes one slice that a trellis has quantised into `steps`."""
     def finish(self) -> None: ...
 
+class Trellis:
+    def __init__(self, tables: Tables, weight: float) -> None: ...
+    def quantise(
+        self,
+        latents: NDArray[np.float32],
+        indexes: NDArray[np.uint8],
+        symbols: NDArray[np.int32],
+        used: NDArray[np.uint8],
+        steps: NDArray[np.int32],
+    ) -> None:
+        """Latents, in steps, to `symbols`, the tables `used` to code them and `steps`."""
+
 def encode(
     symbols: NDArray[np.int32] | NDArray[np.int16], indexes: NDArray[np.uint8], tables: Tables, implementation: str
 ) -> bytes:
     """One slice, without a copy of it."""
-
-def quantise(
-    tables: Tables,
-    weight: float,
-    latents: NDArray[np.float32],
-    indexes: NDArray[np.uint8],
-    symbols: NDArray[np.int32],
-    used: NDArray[np.uint8],
-    steps: NDArray[np.int32],
-) -> None:
-    """Latents, in steps, to `symbols`, the tables `used` to code them and `steps`; `weight` in bits."""
 
 def implementations() -> list[str]:
     """What this machine can run, fastest first; an empty `implementation` elsewhere means the first."""

@@ -12,8 +12,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +22,15 @@ from intaglio.pmf import TOTAL, gaussian
 from intaglio.rans import SURPRISES, Tables
 from intaglio.scales import LOC_STEPS, SCALES, dead_zones, scale_grid
 
+if TYPE_CHECKING:
+    from intaglio import _native
+
 Floats = NDArray[np.float32]
 Symbols = NDArray[np.int32]
 Rows = NDArray[np.uint8]
 
 MOST_STEP = 64  # sixteenths of y
-MAX_COST = 1e6  # bits that an error of one unit may be worth: beyond any use
+MIN_COST, MAX_COST = 1e-3, 1e6  # bits that an error of one unit may be worth, of a trellis at least: beyond any use
 MOST_CERTAIN = 0.75 * SURPRISES  # of each of the symbols beside 0, so that their table is never certain
 TRELLIS_TABLES = 2 * SCALES  # of even states, then of odd ones
 
@@ -87,20 +90,23 @@ class Trellis:
         """The size of a step."""
         return np.float32(self.size / LOC_STEPS)
 
+    @cached_property
+    def _native(self) -> _native.Trellis:
+        from intaglio import _native  # late, as in intaglio.rans
+
+        return _native.Trellis(self.tables.native, float(self.error_cost * self.step**2))
+
     def plain(self) -> Trellis:
         """As `Rounding.plain`."""
         return Trellis(self.tables, self.size, MAX_COST)
 
     def quantise(self, values: Floats, rows: Rows) -> tuple[Symbols, Rows, Symbols]:
         """As `Rounding.quantise`; a slice in the order in which it is coded."""
-        from intaglio import _native  # late, as in intaglio.rans
-
         symbols, steps = np.empty(values.shape, np.int32), np.empty(values.shape, np.int32)
         used = np.empty(values.shape, np.uint8)
-        latents = np.ascontiguousarray(values / self.step, np.float32)
-        weight, places = float(self.error_cost * self.step**2), np.ascontiguousarray(rows).reshape(-1)
+        latents, places = np.ascontiguousarray(values / self.step, np.float32), np.ascontiguousarray(rows)
         out = symbols.reshape(-1), used.reshape(-1), steps.reshape(-1)
-        _native.quantise(self.tables.native, weight, latents.reshape(-1), places, *out)
+        self._native.quantise(latents.reshape(-1), places.reshape(-1), *out)
         return symbols, used, steps
 
     def offsets(self, steps: Symbols) -> Floats:
@@ -138,8 +144,8 @@ def of_config(config: Mapping[str, Any], tables: Tables, gaussian: bool) -> Quan
         raise ValueError(f"trellis is {size!r}, not a whole number from 0 to {MOST_STEP}")
     if not size:
         return Rounding(dead_zones(cost) if cost else None)
-    if not cost:
-        raise ValueError("trellis needs an error_cost above 0")
+    if cost < MIN_COST:
+        raise ValueError(f"error_cost is {cost!r}; a trellis needs {MIN_COST:g} or more")
     _check_twins(tables)
     return Trellis(tables, size, float(cost))
 
@@ -150,7 +156,7 @@ def _check_twins(tables: Tables) -> None:
         raise ValueError(f"a trellis needs {TRELLIS_TABLES} tables, there are {len(tables)}")
     ends = tables.first.astype(np.int64) + tables.sizes - 1
     if tables.first.min() <= -(2**15) or ends.max() >= 2**15:
-        raise ValueError("a trellis needs tables whose symbols are between -32768 and 32767")
+        raise ValueError("a trellis needs tables that end within -32767 and 32767, the escape one more symbol")
     certain = tables.certain()
     if np.any(certain[SCALES:TRELLIS_TABLES] & ~certain[:SCALES]):
         raise ValueError("a table of odd states is certain where that of even ones is not")

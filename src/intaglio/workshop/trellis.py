@@ -25,7 +25,7 @@ class FollowedSlope(Slope):
     """
 
     def __init__(self, layout: Layout, trellis: Trellis) -> None:
-        """`layout`: what each step codes."""
+        """`layout`: what each step codes; `trellis`: what y goes through."""
         super().__init__(layout)
         self.trellis = trellis
 
@@ -48,7 +48,7 @@ class FollowedRound(Round):
     """As `Round`, along the path."""
 
     def __init__(self, layout: Layout, trellis: Trellis) -> None:
-        """`layout`: what each step codes."""
+        """`layout`: what each step codes; `trellis`: what y goes through."""
         super().__init__(layout)
         self.trellis = trellis
 
@@ -65,13 +65,15 @@ class FollowedRound(Round):
 
 def along(trellis: Trellis, value: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
     """A slice less its means (B,C,H,W) and its real rows, of that shape, to what the path makes of it, and its bits,
-    whose gradient goes to the rows.
+    whose gradient goes to the rows. What is not finite counts as 0 on the way.
     """
-    rows = torch.floor(index.detach() + 0.5).to(torch.uint8).cpu().numpy()
-    symbols, used, steps = trellis.quantise(value.detach().float().cpu().numpy(), rows)
+    known = torch.nan_to_num(index.detach()).clamp(0, SCALES - 1)  # a step that is lost is skipped later, not here
+    rows = torch.floor(known + 0.5).to(torch.uint8).cpu().numpy()
+    finite = torch.nan_to_num(value.detach().float(), posinf=0.0, neginf=0.0)
+    symbols, used, steps = trellis.quantise(finite.cpu().numpy(), rows)
     odd = torch.from_numpy(used >= SCALES).to(value.device)
     place = torch.from_numpy(symbols.clip(-REACH, REACH) + REACH).to(value.device)
-    below = index.detach().floor().clamp(0, SCALES - 2).long()
+    below = known.floor().clamp(max=SCALES - 2).long()
     share = index - below
     table = _bits(trellis).to(value.device)
     near, far = (table[(below + odd * SCALES + more), place] for more in (0, 1))

@@ -266,6 +266,7 @@ class Hyperprior(Model):
             found = torch.floor(rows[:, :, 0, 0] + 0.5).to(torch.uint8).cpu().numpy()
             found += TRELLIS_TABLES if self.trellis else 0
         else:
+            assert self.trellis is None, "the tables of a trellis leave no room for those of a prior"
             own = self.z_prior.freeze()
             arrays = _table_arrays(tables, own)
             found = np.tile(np.arange(len(tables), len(tables) + len(own), dtype=np.uint8), (RATES, 1))
