@@ -66,7 +66,7 @@ def fitted(file: ModelFile, pictures: Sequence[NDArray[np.uint8]], progress: Pro
 
 
 def _tables(counts: NDArray[np.float64], size: int) -> Tables:
-    """As `intaglio.quantiser.first_tables`, with what was counted, (128, 2 REACH + 1); symbols as likely above 0 as below."""
+    """As `first_tables`, with what was counted, (128, 2 REACH + 1); symbols as likely above 0 as below it."""
     found = []
     for row, seen in enumerate(counts):
         first, before = cells(size, float(scale_grid()[row % SCALES]), row >= SCALES)
