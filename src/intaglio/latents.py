@@ -53,7 +53,8 @@ class Latents(Coded):
     float32, before and after rounding. means: float32, and scales: float64, of the distribution that each latent is
     coded with, see `table_moments`. All (1,M,H,W), and as coded: where the model has gains, with them, while the
     synthesis sees y_hat without. z: the hyper-latents (1,C,H/4,W/4), None for a model without. bound: what
-    `normalised` and `active` take where they are told nothing. quality: 1..100; size: width and height of the picture in pixels.
+    `normalised` and `active` take where they are told nothing. quality: 1..100; size: width and height of the
+    picture in pixels.
     """
 
     y: Floats

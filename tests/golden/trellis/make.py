@@ -1,0 +1,66 @@
+"""Made the corpus in this folder, once: README.md says how, and why it is never made again."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+HERE = Path(__file__).resolve().parent
+PLAIN = HERE.parent / "v1"
+sys.path.insert(0, str(PLAIN))
+
+from make import EXAMPLES, Picture, made  # noqa: E402
+
+from intaglio import modelfile, verify  # noqa: E402
+from intaglio.bundle import Model  # noqa: E402
+from intaglio.quantiser import TRELLIS_TABLES, first_tables  # noqa: E402
+from intaglio.workshop.fitting import fitted  # noqa: E402
+
+MODEL, TABLE = HERE / "small.itgm", HERE / "table.json"
+SIZE, COST = 11, 12.0
+PICTURES = {
+    "dot": Picture("colosseum", (600, 400, 1, 1), 50),
+    "odd": Picture("budgie", (540, 150, 37, 65), 20),
+    "grey": Picture("taipei_night", (440, 300, 129, 70), 60, grey=True),
+    "lowest": Picture("colosseum", (500, 250, 128, 96), 1),
+    "middle": Picture("taipei_night", (440, 300, 128, 64), 45.5),
+    "highest": Picture("budgie", (520, 150, 96, 64), 100),
+    "tiles": Picture("colosseum", (560, 300, 150, 130), 33, tile=1),
+    "lanes": Picture("budgie", (300, 100, 448, 320), 85),
+}
+
+
+def model_file() -> modelfile.ModelFile:
+    """The small model of v1 with a trellis in place of rounding, its tables fitted to the examples."""
+    plain = modelfile.read((PLAIN / "small.itgm").read_bytes())
+    tables = {f"tables.{name}": each for name, each in first_tables(SIZE).to_arrays().items()}
+    rows = (plain.arrays["z_rows"] + TRELLIS_TABLES).astype(np.uint8)
+    config = dict(plain.config) | {"trellis": SIZE, "error_cost": COST}
+    file = replace(plain, arrays=dict(plain.arrays) | tables | {"z_rows": rows}, config=config)
+    pictures = [np.asarray(Image.open(path).convert("RGB"))[:512, :512] for path in sorted(EXAMPLES.glob("*.webp"))]
+    return fitted(file, pictures)
+
+
+def main() -> None:
+    """Writes everything; refuses to write over what is there."""
+    if TABLE.exists():
+        sys.exit(f"{TABLE} exists: the corpus is made once and never again")
+    file = model_file()
+    MODEL.write_bytes(modelfile.write(file))
+    model = Model(modelfile.read(MODEL.read_bytes()), 1)
+    table = {"model": model.file.decoding_hash().hex(), "selftest": verify.selftest(model).digest, "pictures": {}}
+    for name, picture in PICTURES.items():
+        data, decoded, table["pictures"][name] = made(picture, model)
+        (HERE / f"{name}.itg").write_bytes(data)
+        if table["pictures"][name]["kept"]:
+            Image.fromarray(decoded).save(HERE / f"{name}.webp", lossless=True, method=6, exact=True)
+    TABLE.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
