@@ -45,14 +45,14 @@ def test_golden_files_have_the_same_latents_and_nearly_the_same_pixels(fast: Mod
     assert psnr >= PSNR
 
 
-def test_a_file_of_either_runtime_decodes_with_the_other(picture: np.ndarray) -> None:
+def test_a_file_of_either_runtime_decodes_with_the_other(photo: np.ndarray) -> None:
     runners = load_model("photo", 1), load_model("photo", 1, "openvino")
     assert runners[0] is not runners[1]
     decoded = []
     for runner in runners:
-        data = intaglio.encode(picture, 60, model=runner)
+        data = intaglio.encode(photo, 60, model=runner)
         decoded += [intaglio.decode(data, model=other) for other in runners]
-    worst = [_apart(each, picture)[1] for each in decoded]
+    worst = [_apart(each, photo)[1] for each in decoded]
     assert max(worst) - min(worst) < 0.1, f"PSNR {worst}"
 
 

@@ -47,7 +47,7 @@ def refine(
     quality: Quality = None,
     model: Model = None,
     steps: Annotated[int, typer.Option(help="Of descent; a megapixel takes some 3 seconds each. 0: as usual.")] = 0,
-    kind: Annotated[str, typer.Option(help="slope (40 steps), or gumbel (400, drawn ever more sharply).")] = "slope",
+    kind: Annotated[str, typer.Option(help="slope (40 steps); gumbel (400), without a trellis.")] = "slope",
 ) -> None:
     """Compress a picture by descent on its latents: slow, but smaller (needs the extra intaglio[train])."""
     work = _workshop("refine")

@@ -168,8 +168,17 @@ def first_tables(size: int) -> Tables:
     states first, then the scale grid's, for z. Cells are bounded midway between their neighbours.
     """
     grid = scale_grid()
-    even, odd = ([cells(size, float(scale), each) for scale in grid] for each in (False, True))
+    even, odd = ([settled(*cells(size, float(scale), each)) for scale in grid] for each in (False, True))
     return Tables.from_pmfs([*even, *odd, *(gaussian(float(scale)) for scale in grid)])
+
+
+def settled(first: int, probabilities: NDArray[np.float64]) -> tuple[int, NDArray[np.float64]]:
+    """A table that will be certain, with 0 alone: what another symbol costs beside the stream is then estimated as an
+    escape, which is close. Any other as it is.
+    """
+    if probabilities[-first] >= 1.0 - SURPRISES / TOTAL:
+        return 0, np.ones(1)
+    return first, probabilities
 
 
 def cells(size: int, scale: float, odd: bool) -> tuple[int, NDArray[np.float64]]:

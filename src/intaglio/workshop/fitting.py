@@ -15,7 +15,7 @@ from intaglio.coders import ROUNDING, Round
 from intaglio.modelfile import ModelFile
 from intaglio.pmf import TOTAL, gaussian
 from intaglio.quality import MAX_RATE
-from intaglio.quantiser import MOST_CERTAIN, TRELLIS_TABLES, Quantiser, cells
+from intaglio.quantiser import MOST_CERTAIN, TRELLIS_TABLES, Quantiser, cells, settled
 from intaglio.rans import Tables
 from intaglio.scales import SCALES, scale_grid
 from intaglio.traversal import Layout
@@ -78,5 +78,5 @@ def _tables(counts: NDArray[np.float64], size: int) -> Tables:
         centre = len(both) // 2
         for side in (centre - 1, centre + 1) if row >= SCALES else ():
             both[side] = max(both[side], MOST_CERTAIN / TOTAL)
-        found.append((first, both / both.sum()))
+        found.append(settled(first, both / both.sum()))
     return Tables.from_pmfs([*found, *(gaussian(float(scale)) for scale in scale_grid())])
