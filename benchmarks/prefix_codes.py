@@ -28,7 +28,7 @@ from intaglio.information import conditional_entropy, cross_entropy, entropy
 from intaglio.latents import measure
 from intaglio.pmf import TOTAL
 from intaglio.prefix import PrefixCode
-from intaglio.scales import scale_grid
+from intaglio.scales import SCALES, scale_grid
 from tables import table
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -152,9 +152,9 @@ def plot(bench: Bench, costs: list[Costs]) -> bytes:
         left.plot([each.quality for each in costs], [each.bpp(name) for each in costs], colour, marker="o", label=name)
     left.plot([each.quality for each in costs], [each.bpp("bound") for each in costs], "k:", label="cross-entropy")
     left.set(xlabel="quality", ylabel="bits per pixel", title="Real latents", ylim=0)
-    for name in CODES:
-        right.plot(scale_grid(), bench.lengths(name), styles[name], label=f"{name}: E|z|")
-    right.plot(scale_grid(), bench.entropies, "k:", label="entropy")
+    for name in CODES:  # of the scale grid: a trellis has tables of its own before it
+        right.plot(scale_grid(), bench.lengths(name)[-SCALES:], styles[name], label=f"{name}: E|z|")
+    right.plot(scale_grid(), bench.entropies[-SCALES:], "k:", label="entropy")
     right.axhline(1.0, color="grey", linewidth=0.6)
     right.set(xscale="log", xlabel="standard deviation of the table", ylabel="bits per symbol", ylim=0)
     right.set_title("One symbol of each table")
