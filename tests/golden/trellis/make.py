@@ -5,21 +5,35 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from intaglio import modelfile, verify
+from intaglio.bundle import Model
+from intaglio.quantiser import TRELLIS_TABLES, first_tables
+from intaglio.workshop.fitting import fitted
+
 HERE = Path(__file__).resolve().parent
 PLAIN = HERE.parent / "v1"
-sys.path.insert(0, str(PLAIN))
 
-from make import EXAMPLES, Picture, made  # noqa: E402
 
-from intaglio import modelfile, verify  # noqa: E402
-from intaglio.bundle import Model  # noqa: E402
-from intaglio.quantiser import TRELLIS_TABLES, first_tables  # noqa: E402
-from intaglio.workshop.fitting import fitted  # noqa: E402
+def _plain() -> Any:
+    """What made that corpus; every corpus has a module of this name."""
+    loader = SourceFileLoader("make_v1", str(PLAIN / "make.py"))
+    spec = spec_from_loader(loader.name, loader)
+    assert spec is not None
+    module = sys.modules[loader.name] = module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
+v1 = _plain()
+Picture = v1.Picture
 
 MODEL, TABLE = HERE / "small.itgm", HERE / "table.json"
 SIZE, COST = 11, 12.0
@@ -42,7 +56,7 @@ def model_file() -> modelfile.ModelFile:
     rows = (plain.arrays["z_rows"] + TRELLIS_TABLES).astype(np.uint8)
     config = dict(plain.config) | {"trellis": SIZE, "error_cost": COST}
     file = replace(plain, arrays=dict(plain.arrays) | tables | {"z_rows": rows}, config=config)
-    pictures = [np.asarray(Image.open(path).convert("RGB"))[:512, :512] for path in sorted(EXAMPLES.glob("*.webp"))]
+    pictures = [np.asarray(Image.open(path).convert("RGB"))[:512, :512] for path in sorted(v1.EXAMPLES.glob("*.webp"))]
     return fitted(file, pictures)
 
 
@@ -55,7 +69,7 @@ def main() -> None:
     model = Model(modelfile.read(MODEL.read_bytes()), 1)
     table = {"model": model.file.decoding_hash().hex(), "selftest": verify.selftest(model).digest, "pictures": {}}
     for name, picture in PICTURES.items():
-        data, decoded, table["pictures"][name] = made(picture, model)
+        data, decoded, table["pictures"][name] = v1.made(picture, model)
         (HERE / f"{name}.itg").write_bytes(data)
         if table["pictures"][name]["kept"]:
             Image.fromarray(decoded).save(HERE / f"{name}.webp", lossless=True, method=6, exact=True)
