@@ -282,11 +282,11 @@ inline bool decode_by(const View& tables, Lanes& lanes, Block& block, Span span,
     const View view = tables;  // copies that no store can change
     Words rest = words;
     const std::size_t turn = lanes.count - 1;
-    const bool vectors = lanes.count >= kWidth && (!chains || first % kWidth == 0);
+    const bool vectors = lanes.count >= kWidth && (!chains || (chains->count >= kWidth && first % kWidth == 0));
     const std::size_t whole = vectors ? (last - first) / kWidth * kWidth : 0;
     for (std::size_t at = first; at < first + whole; at += kWidth) {
         auto* const place = reinterpret_cast<__m256i*>(lanes.state + ((at - first) & turn));
-        auto* const chain = chains ? reinterpret_cast<__m256i*>(chains->state + at % kChains) : nullptr;
+        auto* const chain = chains ? reinterpret_cast<__m256i*>(chains->state + (at & (chains->count - 1))) : nullptr;
         if (chains) before_step(block, at, _mm256_load_si256(chain));
         const __m256i state = decode_vector(view, _mm256_load_si256(place), block, at);
         if (chains) _mm256_store_si256(chain, after_step(block, at, _mm256_load_si256(chain)));

@@ -217,14 +217,14 @@ inline void follow_step(const View& view, std::uint32_t* states, Block& block, s
 
 bool follow(const View& tables, Lanes& lanes, Block& block, Chains& chains, Span span, Words& words) {
     const auto [first, last] = span;
-    if (lanes.count < kWidth || first % kWidth) return kAvx2.follow(tables, lanes, block, chains, span, words);
+    if (lanes.count < kWidth || chains.count < kWidth || first % kWidth) return kAvx2.follow(tables, lanes, block, chains, span, words);
     const View view = tables;  // copies that no store can change
     const std::size_t turn = lanes.count - 1;
     const std::uint8_t* next = words.next;
     const std::uint8_t* const end = words.end;
     for (std::size_t at = first; at < last; at += kWidth) {
         const __mmask16 mask = last - at < kWidth ? first_lanes(last - at) : static_cast<__mmask16>(0xffff);
-        std::uint32_t* const chain = chains.state + at % kChains;
+        std::uint32_t* const chain = chains.state + (at & (chains.count - 1));
         follow_step(view, lanes.state + ((at - first) & turn), block, chain, at, mask, next);
         if (next > end) return false;
     }

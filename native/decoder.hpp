@@ -42,6 +42,7 @@ public:
     // A slice that a trellis has quantised: its steps instead of its symbols, see trellis.hpp.
     void follow(std::span<const std::uint8_t> rows, std::span<std::int32_t> steps) {
         Chains chains{};
+        chains.count = chain_count(rows.size());
         pull_slice(rows, steps, &chains);
     }
 

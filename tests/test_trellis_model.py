@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from golden_files import Corpus
 from intaglio import codec, container, modelfile, rans, verify
 from intaglio.bundle import Model
 from intaglio.coders import Round
@@ -81,10 +82,11 @@ def test_pictures_come_back_from_every_implementation(
 
 
 @pytest.mark.parametrize("quality", [20, 80])
-def test_estimated_equals_written(quality: int, model: Model, pixels: np.ndarray) -> None:
+def test_estimated_equals_written(quality: int, pixels: np.ndarray) -> None:
+    model = Corpus("trellis").model()
     (payload,) = container.read(codec.encode(pixels, quality, model=model)).payloads
-    bits = codec.estimate(pixels, quality, model=model)
-    assert bits == pytest.approx(8 * len(payload), rel=0.005, abs=64)
+    missing = 8 * len(payload) - codec.estimate(pixels, quality, model=model)
+    assert 0 < missing < 0.0005 * 8 * len(payload) + 8 * 12  # the flush of four lanes
 
 
 def test_less_effort_errs_less_and_takes_more_bits(model: Model, pixels: np.ndarray) -> None:
