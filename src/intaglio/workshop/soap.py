@@ -88,7 +88,7 @@ class Soap(torch.optim.Optimizer):
             old, covariance = state[side], state[f"cov_{side}"]
             moved = (covariance / covariance.trace().clamp_min(SMALLEST)) @ old  # about 1, whatever the gradient's unit
             order = torch.argsort((old * moved).sum(0), descending=True, stable=True)
-            state[side] = torch.linalg.qr(moved[:, order])[0]
+            state[side] = torch.linalg.qr(moved[:, order])[0].contiguous()  # as a checkpoint would bring it back
             state["square"] = state["square"].index_select(axis, order)
             turns.append(old.t() @ state[side])
         state["mean"] = _rotated(state["mean"], *turns)
