@@ -5,6 +5,7 @@ The path is the encoder's own, found by the native core; what it charges are its
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from functools import lru_cache
 
 import numpy as np
@@ -14,53 +15,52 @@ from torch import Tensor
 from intaglio.quantiser import TRELLIS_TABLES, Trellis
 from intaglio.scales import SCALES
 from intaglio.traversal import Layout
-from intaglio.workshop.coders import Likelihood, Round, Rows, Slope
+from intaglio.workshop.coders import Likelihood, Round, Rows, Slope, Summing
 
 REACH = 512  # symbols beyond it are charged as it is
 
 
-class FollowedSlope(Slope):
+class _Followed(Summing):
+    """A coder whose y goes along the path. Abstract."""
+
+    def __init__(self, layout: Layout, trellis: Trellis) -> None:
+        """`layout`: what each step codes; `trellis`: what y goes through."""
+        super().__init__(layout)
+        self.trellis = trellis
+
+    @abstractmethod
+    def _followed(self, value: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+        """A slice less its means (B,C,H,W) and its real rows, of that shape, to what is handed on, and its bits."""
+
+    def gaussian(
+        self, y: Tensor | None, y_hat: Tensor, params: tuple[Tensor, Tensor | Likelihood], step: int
+    ) -> Tensor:
+        """As `intaglio.traversal.Coder.gaussian`."""
+        loc, index = params
+        assert isinstance(index, Tensor)
+        handed, bits = self._followed(self._slice_of(y, step) - loc, index)
+        self.bits = self.bits + bits.sum((1, 2, 3))
+        return self._placed(y_hat, handed + loc, step)
+
+
+class FollowedSlope(_Followed, Slope):
     """As `Slope`: charges the path's symbols and hands them on, straight through; a latent feels what it would cost in
     the mean with noise. Rows of tables feel the difference to the next row.
     """
 
-    def __init__(self, layout: Layout, trellis: Trellis) -> None:
-        """`layout`: what each step codes; `trellis`: what y goes through."""
-        super().__init__(layout)
-        self.trellis = trellis
-
-    def gaussian(
-        self, y: Tensor | None, y_hat: Tensor, params: tuple[Tensor, Tensor | Likelihood], step: int
-    ) -> Tensor:
-        """As `intaglio.traversal.Coder.gaussian`."""
-        loc, index = params
-        assert isinstance(index, Tensor)
-        value = self._slice_of(y, step) - loc
+    def _followed(self, value: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         handed, bits = along(self.trellis, value, index)
         with torch.no_grad():
             likelihood = Rows(index)
             slope = likelihood.bits(value + 0.5) - likelihood.bits(value - 0.5)
-        self.bits = self.bits + (bits + slope * (value - value.detach())).sum((1, 2, 3))
-        return self._placed(y_hat, value + (handed - value).detach() + loc, step)
+        return value + (handed - value).detach(), bits + slope * (value - value.detach())
 
 
-class FollowedRound(Round):
+class FollowedRound(_Followed, Round):
     """As `Round`, along the path."""
 
-    def __init__(self, layout: Layout, trellis: Trellis) -> None:
-        """`layout`: what each step codes; `trellis`: what y goes through."""
-        super().__init__(layout)
-        self.trellis = trellis
-
-    def gaussian(
-        self, y: Tensor | None, y_hat: Tensor, params: tuple[Tensor, Tensor | Likelihood], step: int
-    ) -> Tensor:
-        """As `intaglio.traversal.Coder.gaussian`."""
-        loc, index = params
-        assert isinstance(index, Tensor)
-        handed, bits = along(self.trellis, self._slice_of(y, step) - loc, torch.floor(index + 0.5))
-        self.bits = self.bits + bits.sum((1, 2, 3))
-        return self._placed(y_hat, handed + loc, step)
+    def _followed(self, value: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+        return along(self.trellis, value, torch.floor(index + 0.5))
 
 
 def along(trellis: Trellis, value: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
