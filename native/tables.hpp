@@ -62,14 +62,22 @@ public:
         return true;
     }
 
+    // Number of the symbol's cell in its table, or of the escape's.
+    std::int64_t cell(std::size_t row, std::int64_t symbol) const {
+        const std::int64_t offset = symbol - first(row);
+        return offset >= 0 && offset < regular(row) ? offset : regular(row);
+    }
+
+    std::uint32_t frequency(std::size_t row, std::int64_t cell) const {
+        return cells_[rows_[row].base + static_cast<std::size_t>(cell)].frequency;
+    }
+
     // About how many 1/256 bits a symbol costs; integers, so that every machine chooses alike.
     std::uint32_t cost(std::size_t row, std::int64_t symbol) const {
         if (certain_[row]) return 0;
-        const std::int64_t offset = symbol - first(row);
-        const bool inside = offset >= 0 && offset < regular(row);
-        const std::uint32_t frequency = cells_[rows_[row].base + (inside ? offset : regular(row))].frequency;
-        const int whole = std::bit_width(frequency) - 1;
-        const std::uint32_t logarithm = (whole << 8) + ((frequency << 8 >> whole) - 256);
+        const std::uint32_t share = frequency(row, cell(row, symbol));
+        const int whole = std::bit_width(share) - 1;
+        const std::uint32_t logarithm = (whole << 8) + ((share << 8 >> whole) - 256);
         return (kPrecision << 8) - logarithm;
     }
 

@@ -9,7 +9,6 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <span>
 #include <string>
 #include <vector>
@@ -128,12 +127,11 @@ private:
     }
 
     float exact_bits(std::size_t row, std::int32_t symbol) const {
-        const std::int64_t offset = symbol - tables_.first(row);
+        const std::int64_t cell = tables_.cell(row, symbol);
         const std::int64_t regular = tables_.regular(row);
-        const bool inside = offset >= 0 && offset < regular;
-        const Cell& cell = tables_.view().cells[tables_.view().rows[row].base + (inside ? offset : regular)];
-        const float bits = kPrecision - std::log2(static_cast<float>(cell.frequency));
-        if (inside) return bits;
+        const float bits = kPrecision - std::log2(static_cast<float>(tables_.frequency(row, cell)));
+        if (cell < regular) return bits;
+        const std::int64_t offset = symbol - tables_.first(row);
         const std::int64_t beyond = offset < 0 ? -offset : offset - regular + 1;
         return bits + 2.0f + 2.0f * std::floor(std::log2(static_cast<float>(beyond)));
     }
@@ -145,10 +143,7 @@ private:
 
     // An escape counts as the symbol after the table's last, whatever it is.
     bool is_odd(std::size_t row, std::int32_t symbol) const {
-        const std::int64_t offset = symbol - tables_.first(row);
-        const std::int64_t regular = tables_.regular(row);
-        const bool inside = offset >= 0 && offset < regular;
-        return (inside ? symbol : tables_.first(row) + regular) & 1;
+        return (tables_.first(row) + tables_.cell(row, symbol)) & 1;
     }
 
     // The best symbols of one quantiser after which the state counts them as even, and as odd.

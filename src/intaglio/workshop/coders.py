@@ -89,18 +89,21 @@ class Summing(Coder[Tensor]):
         self.bits = self.bits + likelihood.bits(charged).sum((1, 2, 3))
 
     def factorized(self, z: Tensor | None, rows: Tensor | Likelihood) -> Tensor:
+        """As `Coder.factorized`, with real rows or what stands for them."""
         assert z is not None
         charged, handed = self._quantise(z)
         self._charge(charged, _likelihood(rows), handed)
         return handed
 
     def empty_y(self, y: Tensor | None) -> Tensor:
+        """As `Coder.empty_y`."""
         assert y is not None
         return torch.zeros_like(y, dtype=torch.float32)
 
     def gaussian(
         self, y: Tensor | None, y_hat: Tensor, params: tuple[Tensor, Tensor | Likelihood], step: int
     ) -> Tensor:
+        """As `Coder.gaussian`, with real rows or what stands for them."""
         loc, index = params
         known = loc.detach() if self.apart else loc
         value = self._slice_of(y, step) - known
@@ -160,11 +163,16 @@ class Slope(Summing):
         return value, straight_through(value)
 
     def _charge(self, charged: Tensor, likelihood: Likelihood, handed: Tensor) -> None:
-        held = charged.detach()
-        with torch.no_grad():
-            slope = likelihood.bits(held + 0.5) - likelihood.bits(held - 0.5)
-        bits = likelihood.bits(handed.detach()) + slope * (charged - held)
+        bits = felt(charged, likelihood) + likelihood.bits(handed.detach())
         self.bits = self.bits + bits.sum((1, 2, 3))
+
+
+def felt(value: Tensor, likelihood: Likelihood) -> Tensor:
+    """Zero, with the slope of what a latent, any shape, would cost in the mean with noise U(-1/2, 1/2)."""
+    held = value.detach()
+    with torch.no_grad():
+        slope = likelihood.bits(held + 0.5) - likelihood.bits(held - 0.5)
+    return slope * (value - held)
 
 
 class Noise(Summing):

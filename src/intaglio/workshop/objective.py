@@ -15,7 +15,6 @@ from intaglio.workshop.config import TrainConfig
 from intaglio.workshop.loss import Criterion, rate_distortion
 from intaglio.workshop.models.base import Model
 from intaglio.workshop.quantise import annealed
-from intaglio.workshop.trellis import FollowedSlope
 
 
 class Apart:
@@ -60,7 +59,7 @@ class Objective(nn.Module):
 
     def _coder(self, progress: float, hard: bool) -> Summing:
         if self.model.trellis:
-            return FollowedSlope(self.model.layout, self.model.trellis)
+            return self.model.sloped()
         coder = (Hard if hard else self.quantiser)(self.model.layout, self.apart, self.model.error_cost)
         if isinstance(coder, Soft):
             coder.alpha = annealed(progress, *self.alphas)

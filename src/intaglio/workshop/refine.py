@@ -32,7 +32,6 @@ from intaglio.workshop.coders import Gumbel, Round, Slope
 from intaglio.workshop.loss import Criterion, rate_distortion
 from intaglio.workshop.models.base import Model
 from intaglio.workshop.quantise import annealed
-from intaglio.workshop.trellis import FollowedSlope
 
 Progress = Callable[[int, int], None]
 Arrays = NDArray[np.float32]
@@ -61,10 +60,8 @@ class Descent:
 
     def coder(self, model: Model, step: int) -> Slope | Gumbel:
         """What rounds at a step."""
-        if self.kind == "slope" and model.trellis:
-            return FollowedSlope(model.layout, model.trellis)
         if self.kind == "slope":
-            return Slope(model.layout, error_cost=model.error_cost)
+            return model.sloped()
         coder = Gumbel(model.layout)
         coder.temperature = annealed(step / self.count, *self.temperatures)
         return coder

@@ -15,7 +15,7 @@ from torch import Tensor
 from intaglio.quantiser import TRELLIS_TABLES, Trellis
 from intaglio.scales import SCALES
 from intaglio.traversal import Layout
-from intaglio.workshop.coders import Likelihood, Round, Rows, Slope, Summing
+from intaglio.workshop.coders import Likelihood, Round, Rows, Slope, Summing, felt
 
 REACH = 512  # symbols beyond it are charged as it is
 
@@ -50,10 +50,7 @@ class FollowedSlope(_Followed, Slope):
 
     def _followed(self, value: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         handed, bits = along(self.trellis, value, index)
-        with torch.no_grad():
-            likelihood = Rows(index)
-            slope = likelihood.bits(value + 0.5) - likelihood.bits(value - 0.5)
-        return value + (handed - value).detach(), bits + slope * (value - value.detach())
+        return value + (handed - value).detach(), bits + felt(value, Rows(index))
 
 
 class FollowedRound(_Followed, Round):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import replace
 from importlib.machinery import SourceFileLoader
@@ -13,8 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from intaglio import modelfile, verify
-from intaglio.bundle import Model
+from intaglio import modelfile
 from intaglio.quantiser import TRELLIS_TABLES, first_tables
 from intaglio.workshop.fitting import fitted
 
@@ -35,7 +33,6 @@ def _plain() -> Any:
 v1 = _plain()
 Picture = v1.Picture
 
-MODEL, TABLE = HERE / "small.itgm", HERE / "table.json"
 SIZE, COST = 11, 12.0
 PICTURES = {
     "dot": Picture("colosseum", (600, 400, 1, 1), 50),
@@ -62,18 +59,9 @@ def model_file() -> modelfile.ModelFile:
 
 def main() -> None:
     """Writes everything; refuses to write over what is there."""
-    if TABLE.exists():
-        sys.exit(f"{TABLE} exists: the corpus is made once and never again")
-    file = model_file()
-    MODEL.write_bytes(modelfile.write(file))
-    model = Model(modelfile.read(MODEL.read_bytes()), 1)
-    table = {"model": model.file.decoding_hash().hex(), "selftest": verify.selftest(model).digest, "pictures": {}}
-    for name, picture in PICTURES.items():
-        data, decoded, table["pictures"][name] = v1.made(picture, model)
-        (HERE / f"{name}.itg").write_bytes(data)
-        if table["pictures"][name]["kept"]:
-            Image.fromarray(decoded).save(HERE / f"{name}.webp", lossless=True, method=6, exact=True)
-    TABLE.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    v1.refuse_again(HERE)
+    (HERE / "small.itgm").write_bytes(modelfile.write(model_file()))
+    v1.write(HERE, PICTURES)
 
 
 if __name__ == "__main__":

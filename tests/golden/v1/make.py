@@ -17,7 +17,6 @@ from intaglio.bundle import Model, load_model
 
 HERE = Path(__file__).resolve().parent
 EXAMPLES = HERE.parent.parent.parent / "examples"
-MODEL, TABLE = HERE / "small.itgm", HERE / "table.json"
 KEPT = 10_000  # of pictures with fewer pixels the decoded ones are kept
 
 
@@ -76,19 +75,24 @@ def made(picture: Picture, model: Model) -> tuple[bytes, np.ndarray, dict[str, o
     return data, decoded, entry
 
 
-def main() -> None:
-    """Writes everything but the model, which must be there; refuses to write over what is there."""
-    if TABLE.exists():
-        sys.exit(f"{TABLE} exists: the corpus is made once and never again")
-    model = load_model(MODEL, 1)
+def refuse_again(folder: Path) -> None:
+    """Exits if the folder's corpus has been made."""
+    if (folder / "table.json").exists():
+        sys.exit(f"{folder / 'table.json'} exists: the corpus is made once and never again")
+
+
+def write(folder: Path, pictures: dict[str, Picture]) -> None:
+    """Writes everything but the folder's model, which must be there; refuses to write over what is there."""
+    refuse_again(folder)
+    model = load_model(folder / "small.itgm", 1)
     table = {"model": model.file.decoding_hash().hex(), "selftest": verify.selftest(model).digest, "pictures": {}}
-    for name, picture in PICTURES.items():
+    for name, picture in pictures.items():
         data, decoded, table["pictures"][name] = made(picture, model)
-        (HERE / f"{name}.itg").write_bytes(data)
+        (folder / f"{name}.itg").write_bytes(data)
         if table["pictures"][name]["kept"]:
-            Image.fromarray(decoded).save(HERE / f"{name}.webp", lossless=True, method=6, exact=True)
-    TABLE.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+            Image.fromarray(decoded).save(folder / f"{name}.webp", lossless=True, method=6, exact=True)
+    (folder / "table.json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    write(HERE, PICTURES)

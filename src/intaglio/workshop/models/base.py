@@ -23,10 +23,10 @@ from intaglio.rans import Tables
 from intaglio.scales import LOC_STEPS, scale_grid
 from intaglio.traversal import Coder, Layout, Net, latents
 from intaglio.workshop.bounds import bounded
-from intaglio.workshop.coders import Likelihood, Round
+from intaglio.workshop.coders import Likelihood, Round, Slope
 from intaglio.workshop.entropy_base import Factorized
 from intaglio.workshop.hyper import ContextStep, GivenSide, HyperSynthesis, Widths
-from intaglio.workshop.trellis import FollowedRound
+from intaglio.workshop.trellis import FollowedRound, FollowedSlope
 
 Arrays = dict[str, NDArray[Any]]
 IntegerNetwork = HyperSynthesis | GivenSide | ContextStep
@@ -123,6 +123,12 @@ class Model(nn.Module, ABC):
         """What rounds y as the codec will, and sums its bits."""
         return (
             FollowedRound(self.layout, self.trellis) if self.trellis else Round(self.layout, error_cost=self.error_cost)
+        )
+
+    def sloped(self) -> Slope:
+        """What hands y on as the codec will, and lets it feel its mean cost."""
+        return (
+            FollowedSlope(self.layout, self.trellis) if self.trellis else Slope(self.layout, error_cost=self.error_cost)
         )
 
     def networks(self) -> dict[str, IntegerNetwork]:
