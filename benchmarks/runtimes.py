@@ -29,7 +29,7 @@ from intaglio.bundle import Model, ReferenceModel, Window, read_model_file
 from intaglio.coders import Floats, Frozen
 from intaglio.integer import HYPER, step_names, to_onnx
 from intaglio.modelfile import ModelFile
-from intaglio.quantiser import TRELLIS_TABLES
+from intaglio.quantiser import first_of_z
 from intaglio.traversal import HYPER_SCALE, Layout, Net, latents
 from intaglio.workshop import restore
 from intaglio.workshop.models.base import Hyperprior
@@ -144,8 +144,7 @@ class TorchParts:
         with torch.no_grad():
             rows = self.model.z_rows(torch.tensor([rate], device=self.device))
         assert isinstance(rows, torch.Tensor)  # a table over the rates, as `photo` has it
-        before = TRELLIS_TABLES if self.model.trellis else 0  # tables of y
-        return np.floor(rows.cpu().numpy() + np.float32(0.5)) + before
+        return np.floor(rows.cpu().numpy() + np.float32(0.5)) + first_of_z(self.model.trellis)
 
     def hyper_synthesis(self, z_hat: Floats, rate: int) -> Floats:
         """As `Model.hyper_synthesis`, but in natural units."""

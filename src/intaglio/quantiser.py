@@ -35,6 +35,11 @@ MOST_CERTAIN = 0.75 * SURPRISES  # of each of the symbols beside 0, so that thei
 TRELLIS_TABLES = 2 * SCALES  # of even states, then of odd ones
 
 
+def first_of_z(trellis: object) -> int:
+    """Which table is the first of z's: with a trellis y has its own, otherwise both share the Gaussian ones."""
+    return TRELLIS_TABLES if trellis else 0
+
+
 def rounded(values: Floats) -> Symbols:
     """`floor(v + 1/2)` as int32."""
     return np.floor(values + np.float32(0.5)).astype(np.int32)

@@ -16,7 +16,7 @@ from intaglio.errors import ArgumentError, ModelError
 from intaglio.integer import Network, from_arrays
 from intaglio.modelfile import ModelFile
 from intaglio.quality import MAX_RATE
-from intaglio.quantiser import TRELLIS_TABLES, Trellis
+from intaglio.quantiser import Trellis, first_of_z
 from intaglio.rans import Tables
 from intaglio.scales import LOC_STEPS
 from intaglio.workshop import models
@@ -80,7 +80,7 @@ def weights(file: ModelFile, model: Model, hold: bool = False) -> dict[str, Tens
     rows, table = file.arrays.get("z_rows"), getattr(model, "z_index", None)
     if rows is not None and isinstance(table, RateTable) and len(rows) > MAX_RATE:
         rates = np.round(np.linspace(0, MAX_RATE, len(table.anchors))).astype(int)
-        before = TRELLIS_TABLES if file.config.get("trellis") else 0  # tables of y
+        before = first_of_z(file.config.get("trellis"))
         found["z_index.anchors"] = torch.from_numpy(rows[rates].astype(np.float32) - before) / table.unit
     for name, value in wanted.items():
         if name not in found or found[name].shape != value.shape:

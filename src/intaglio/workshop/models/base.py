@@ -18,7 +18,7 @@ from intaglio.errors import ArgumentError
 from intaglio.integer import GIVEN, HYPER, step_names, to_arrays
 from intaglio.modelfile import MAX_LOC
 from intaglio.quality import LMBDAS, RATES
-from intaglio.quantiser import TRELLIS_TABLES, Trellis
+from intaglio.quantiser import Trellis, first_of_z
 from intaglio.rans import Tables
 from intaglio.scales import LOC_STEPS, scale_grid
 from intaglio.traversal import Coder, Layout, Net, latents
@@ -270,7 +270,7 @@ class Hyperprior(Model):
             assert isinstance(rows, Tensor)
             arrays = _table_arrays(self.trellis.tables if self.trellis else tables)
             found = torch.floor(rows[:, :, 0, 0] + 0.5).to(torch.uint8).cpu().numpy()
-            found += TRELLIS_TABLES if self.trellis else 0
+            found += first_of_z(self.trellis)
         else:
             assert self.trellis is None, "the tables of a trellis leave no room for those of a prior"
             own = self.z_prior.freeze()
