@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from golden_files import Corpus
+from golden_files import ROOT, Corpus
 from intaglio import codec, metrics, verify
 
 CORPUS = Corpus("released")
@@ -41,3 +41,9 @@ def test_every_release_has_its_models() -> None:
     of = {(entry["release"], entry["model"]) for entry in CORPUS.pictures.values()}
     assert of >= {("1.0.0", name) for name in ("photo", "photo-ms-ssim", "colour")}
     assert {path.stem for path in CORPUS.folder.glob("*.itg")} == set(CORPUS.pictures)
+
+
+def test_the_documents_name_every_released_model() -> None:
+    told = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    for name, entry in CORPUS.pictures.items():
+        assert f"| `{name}` | `{entry['model']}` | {entry['release']} |" in told

@@ -1,4 +1,4 @@
-"""Adds what the shipped models make of a crop, once for each release: README.md says how, and why nothing is taken away."""
+"""Adds what the shipped models make of a crop, once for each release; README.md says why nothing is taken away."""
 
 from __future__ import annotations
 
