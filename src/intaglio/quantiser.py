@@ -35,7 +35,7 @@ MOST_CERTAIN = 0.75 * SURPRISES  # of each of the symbols beside 0, so that thei
 TRELLIS_TABLES = 2 * SCALES  # of even states, then of odd ones
 
 
-def first_of_z(trellis: object) -> int:
+def first_of_z(trellis: Trellis | int | None) -> int:
     """Which table is the first of z's: with a trellis y has its own, otherwise both share the Gaussian ones."""
     return TRELLIS_TABLES if trellis else 0
 
