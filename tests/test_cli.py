@@ -114,6 +114,12 @@ def test_models_are_listed(run: Run) -> None:
     assert (rows[0]["name"], rows[0]["id"]) == ("photo", model_id)
 
 
+def test_the_version_is_the_packages(run: Run, root: Path) -> None:
+    done = run("--version")
+    assert (done.code, done.out.split()) == (0, ["intaglio", intaglio.__version__])
+    assert f'\nversion = "{intaglio.__version__}"\n' in (root / "pyproject.toml").read_text(encoding="utf-8")
+
+
 def test_no_arguments_show_the_help(run: Run) -> None:
     done = run()
     assert done.code != 0

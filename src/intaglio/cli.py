@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from intaglio import cli_bdrate, cli_measure, cli_workshop
+from intaglio import __version__, cli_bdrate, cli_measure, cli_workshop
 from intaglio.bar import Bar
 from intaglio.cli_shared import Given, Model, Quality, Threads, Tune, check_distinct, load, named, read, tuned
 from intaglio.errors import ArgumentError, FormatError, IntaglioError, ModelError
@@ -31,6 +31,20 @@ cli_measure.register(app)
 
 bench = typer.Typer(help="Measure Intaglio beside others.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(bench, name="bench")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"intaglio {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    """What stands before a command."""
+
 
 _INTERRUPTED = 130  # what newer versions of Typer return after Ctrl-C
 
