@@ -32,17 +32,17 @@ def _cut(monkeypatch: pytest.MonkeyPatch, tile: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def picture(photo_path: object) -> np.ndarray:
-    """A photograph of 541 x 360 pixels: uint8 (360, 541, 3)."""
-    return np.asarray(Image.open(str(photo_path)).convert("RGB").reduce(2))
-
-
-@pytest.fixture(scope="module")
 def photos(root: Path) -> list[np.ndarray]:
     """The photographs in `examples/` at half their scale: uint8 (H,W,3) each."""
     files = sorted((root / "examples").glob("*.webp"))
     assert len(files) == 3
     return [np.asarray(Image.open(file).convert("RGB").reduce(2)) for file in files]
+
+
+@pytest.fixture(scope="module")
+def picture(photos: list[np.ndarray]) -> np.ndarray:
+    """The first of them, of 541 x 360 pixels: uint8 (360, 541, 3)."""
+    return photos[0]
 
 
 def _header(data: bytes) -> Header:
