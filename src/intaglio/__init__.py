@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from intaglio.codec import Info, decode, encode, info
     from intaglio.given import Given
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 __all__ = [
     "ArgumentError",
     "FormatError",
