@@ -44,6 +44,14 @@ def test_two_columns_of_numbers_are_two_curves(run: Run, tmp_path: Path) -> None
     assert "classical cubic" in done.out
 
 
+def test_curves_that_share_no_rate_are_said_to(run: Run, tmp_path: Path) -> None:
+    a, b = write(tmp_path / "a.csv", ANCHOR), write(tmp_path / "b.csv", TEST * [0.01, 1.0])
+    done = run("bdrate", a, b)
+    assert (done.code, done.err) == (0, "")
+    assert "the curves share no rate; BD-rate by the classical cubic" in done.out
+    assert "nan" not in done.out
+
+
 def test_json_is_one_object_with_the_librarys_figures(run: Run, rows: Path) -> None:
     done = run("bdrate", rows, "-c", "jpeg", "-c", "webp", "--json")
     assert (done.code, done.err, done.out.count("\n")) == (0, "", 1)

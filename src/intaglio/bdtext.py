@@ -85,7 +85,8 @@ def _lines(found: bdrate.Comparison, options: bdrate.Options, pictures: bool) ->
         drawn += f", {found.left_out} left out" if found.left_out else ""
         interval = f"95 % interval {low:+.2f} to {high:+.2f} % ({drawn})"
     lines.append(f"BD-rate {found.rate:+.2f} %, {interval}")
-    lines.append(f"at the same rate {found.quality:+.3f} {unit}; BD-rate by the classical cubic {found.cubic:+.2f} %")
+    same = "the curves share no rate" if math.isnan(found.quality) else f"at the same rate {found.quality:+.3f} {unit}"
+    lines.append(f"{same}; BD-rate by the classical cubic {found.cubic:+.2f} %")
     shares = f"{found.share_anchor:.0%} of {found.anchor}'s range, {found.share_test:.0%} of {found.test}'s"
     lines.append(f"compared from {found.low:.2f} to {found.high:.2f} {unit}: {shares}")
     if own := found.per_picture:

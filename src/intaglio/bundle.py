@@ -382,5 +382,6 @@ def model_for(model_id: bytes, threads: int | None = None) -> Model:
             return model
     known = ", ".join(f"{name} ({load_model(name, threads).model_id.hex()})" for name in shipped_models()) or "none"
     raise ModelError(
-        f"the file needs model {model_id.hex()}, which is not installed (installed: {known}); name its .itgm file"
+        f"the file needs model {model_id.hex()}, which is not installed (installed: {known}); "
+        "use a newer Intaglio, or name its .itgm file"
     )

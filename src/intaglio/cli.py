@@ -144,7 +144,8 @@ def info(
     colour = "grey" if found.channels == 1 else "RGB"
     typer.echo(f"{coded}: {found.width} x {found.height}, {colour}, {found.depth} bit, format version {found.version}")
     typer.echo(f"quality {found.quality:g}, {found.size} bytes, {found.bpp:.3f} bits per pixel, {found.tiles} tile(s)")
-    known = f"shipped as {found.model!r}" if found.model else "not installed; decode with --model FILE.itgm"
+    wanted = "decode with a newer Intaglio, or with --model FILE.itgm"
+    known = f"shipped as {found.model!r}" if found.model else f"not installed; {wanted}"
     typer.echo(f"model {found.model_id} ({known})")
     if found.given:
         typer.echo(f"coded with a given picture, of digest {found.given}; decode with --given FILE")
