@@ -23,7 +23,7 @@ EXAMPLE, BOX, QUALITY = "budgie", (400, 60, 289, 193), 40.0  # left, top, width,
 
 
 def main() -> None:
-    """Writes files and an entry for every shipped model that has none yet; with --release, this version where it lacks."""
+    """Writes files and an entry for every shipped model without any; with --release, this version where it lacks."""
     table = json.loads(TABLE.read_text(encoding="utf-8")) if TABLE.exists() else {"pictures": {}}
     left, top, width, height = BOX
     with Image.open(EXAMPLES / f"{EXAMPLE}.webp") as image:
