@@ -13,7 +13,7 @@ from intaglio import codec, metrics, verify
 from intaglio.bundle import load_model, shipped_models
 
 CORPUS = Corpus("released")
-RELEASED = {  # of the SHA-256 of both files, and of the entry in the table; lines are added, none is changed
+RELEASED = {  # first digits of SHA-256, of both files and of the entry; lines are added, none is changed
     "9cfed99a": ("af2f068890d2e7cd", "5316a7010f3dccce"),
     "11f42b13": ("6f9e4101d91d7bdd", "dcf9409cd5a34d29"),
     "8bd34914": ("96bc8aa663f6c1fe", "b0225873ecb4b99d"),

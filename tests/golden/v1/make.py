@@ -51,14 +51,15 @@ PICTURES = {
 
 
 def made(picture: Picture, model: Model) -> tuple[bytes, np.ndarray, dict[str, object]]:
-    """A picture's .itg bytes, decoded pixels and entry of the table."""
+    """A picture's .itg bytes, decoded pixels and entry of the table; a model that is given a picture gets this one."""
     pixels = picture.pixels()
+    given = pixels if model.given else None
     with patch.object(container, "choose_tile", return_value=picture.tile):
-        data = codec.encode(pixels, picture.quality, model=model)
-    found, decoded = verify.verify(data, model), codec.decode(data, model=model)
+        data = codec.encode(pixels, picture.quality, model=model, given=given)
+    found, decoded = verify.verify(data, model, given=given), codec.decode(data, model=model, given=given)
     if not found.exact:
         sys.exit(f"this machine does not decode exactly: {'; '.join(found.differences)}")
-    latents = codec.decode_latents(data, model=model)
+    latents = codec.decode_latents(data, model=model, given=given)
     entry = {
         "example": picture.example,
         "box": picture.box,
